@@ -14,6 +14,7 @@ mod part;
 mod restore;
 mod schema;
 mod shell;
+mod show;
 mod wait_options;
 mod why;
 
@@ -53,6 +54,7 @@ enum Command {
     Build(build::Build),
     Why(why::Why),
     Graph(graph::GraphArgs),
+    Show(show::Show),
     Log(log::Log),
     Restore(restore::Restore),
     Cache(cache::CacheArgs),
@@ -147,6 +149,7 @@ fn run_command(args: &Args) -> u8 {
         Command::Build(build) => build::run(global, build),
         Command::Why(why) => why::run(global, why),
         Command::Graph(graph) => graph::run(global, graph),
+        Command::Show(show) => show::run(global, show),
         Command::Log(log) => log::run(global, log),
         Command::Restore(restore) => restore::run(global, restore),
         Command::Cache(cache) => cache::run(global, cache),

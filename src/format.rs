@@ -101,9 +101,9 @@ pub trait Reader: Send + Sync {
     /// The names of a sound file's columns, in order.
     fn column_names(&self, source: &OpenFile) -> Result<Vec<String>, FormatError>;
 
-    /// The columns of a sound file as their values are: the path of each that has values itself,
-    /// and its type, in order.
-    fn column_types(&self, source: &OpenFile) -> Result<Vec<(String, String)>, FormatError>;
+    /// The columns of a sound file as their values are: those that have values themselves, in
+    /// order.
+    fn columns(&self, source: &OpenFile) -> Result<Vec<FileColumn>, FormatError>;
 
     /// Names the first column in which the values of two sound files differ in name, order or type,
     /// and how.
@@ -231,6 +231,17 @@ impl OpenFile {
             .version()
             .map_err(FsError::at("look at", &self.path))
     }
+}
+
+/// A column of a file that has values itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileColumn {
+    /// Its name, behind those of the columns that it is a field of, with dots.
+    pub path: String,
+    /// Its type in words; equal words mean equal types.
+    pub kind: String,
+    /// True where nulls may come, of it or of what it is a field of.
+    pub is_nullable: bool,
 }
 
 /// What a format found in a file. It depends on nothing but the file's bytes and the format's

@@ -313,6 +313,9 @@ pub struct RecordedColumn {
     /// What it becomes.
     #[serde(rename = "becomes")]
     pub target_type: String,
+    /// True where nulls may come; `None` where a receipt of an earlier version does not say it.
+    #[serde(default)]
+    pub nullable: Option<bool>,
 }
 
 impl RecordedColumn {
@@ -322,6 +325,7 @@ impl RecordedColumn {
             name: name.to_string(),
             declared: String::new(),
             target_type: String::new(),
+            nullable: None,
         }
     }
 }
@@ -332,6 +336,7 @@ impl From<&SqlColumn> for RecordedColumn {
             name: column.name.clone(),
             declared: column.declared.clone(),
             target_type: column.kind.to_string(),
+            nullable: Some(column.nullable),
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod probe;
 pub mod project;
 pub mod queries;
 mod rebuildable;
+pub mod recorded_schema;
 mod request;
 mod schema_changes;
 pub mod slice;

@@ -260,7 +260,7 @@ fn no_files_need_each_other() {
         );
     }
     // The test sees what a file needs.
-    assert!(reached["execute::task"].contains("plan::work") && edges["cli"].contains("error"));
+    assert!(reached["execute::part_task"].contains("plan::work") && edges["cli"].contains("error"));
 }
 
 #[test]

@@ -45,6 +45,7 @@ mod receipts;
 mod restore;
 mod rows;
 mod samples;
+mod schema;
 mod secrets;
 mod show;
 mod sql_backfill;

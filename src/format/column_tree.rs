@@ -1,10 +1,21 @@
 //! Trees of columns, whatever a format makes them of: how two differ, and what their leaves are.
 
+use super::FileColumn;
+
 /// A column, or a field of one.
 pub(super) trait ColumnNode: Sized {
     fn name(&self) -> &str;
 
     fn fields(&self) -> &[Self];
+}
+
+/// One that says what its values are.
+pub(super) trait TypedColumn: ColumnNode {
+    /// What its values are, in words; equal words mean equal types.
+    fn kind(&self) -> &str;
+
+    /// True where nulls may come.
+    fn is_nullable(&self) -> bool;
 }
 
 /// The first column in which two files differ in name, order or what `kind` says of it, and how;
@@ -56,29 +67,31 @@ fn compare<C: ColumnNode>(
     })
 }
 
-/// The path of each column that has values itself, with what `kind` says of it.
-pub(super) fn leaf_types<C: ColumnNode>(
-    columns: &[C],
-    kind: &dyn Fn(&C) -> String,
-) -> Vec<(String, String)> {
-    fn walk<C: ColumnNode>(
+/// The columns that have values themselves.
+pub(super) fn leaves<C: TypedColumn>(columns: &[C]) -> Vec<FileColumn> {
+    fn walk<C: TypedColumn>(
         above: &str,
         column: &C,
-        kind: &dyn Fn(&C) -> String,
-        typed: &mut Vec<(String, String)>,
+        is_above_nullable: bool,
+        leaves: &mut Vec<FileColumn>,
     ) {
         let path = format!("{above}{}", column.name());
+        let is_nullable = is_above_nullable || column.is_nullable();
         if column.fields().is_empty() {
-            return typed.push((path, kind(column)));
+            return leaves.push(FileColumn {
+                path,
+                kind: column.kind().to_string(),
+                is_nullable,
+            });
         }
-        column
-            .fields()
-            .iter()
-            .for_each(|field| walk(&format!("{path}."), field, kind, typed));
+        let above = format!("{path}.");
+        for field in column.fields() {
+            walk(&above, field, is_nullable, leaves);
+        }
     }
-    let mut found = Vec::new();
-    columns
-        .iter()
-        .for_each(|column| walk("", column, kind, &mut found));
-    found
+    let mut leaves = Vec::new();
+    for column in columns {
+        walk("", column, false, &mut leaves);
+    }
+    leaves
 }

@@ -25,8 +25,8 @@ use serde_json::json;
 
 use super::batch::RecordBatch;
 use super::{
-    Compression, Encoder, Format, FormatError, Group, Layout, OpenFile, OutputSpec, PartPieces,
-    Passthrough, Reader, RecodedRows, TransferMode, Writer, common_compression,
+    Compression, Encoder, FileColumn, Format, FormatError, Group, Layout, OpenFile, OutputSpec,
+    PartPieces, Passthrough, Reader, RecodedRows, TransferMode, Writer, common_compression,
 };
 use crate::config::block_reader::read_block;
 use crate::config::node::Node;
@@ -168,8 +168,8 @@ impl Reader for Ipc {
             .collect())
     }
 
-    fn column_types(&self, source: &OpenFile) -> Result<Vec<(String, String)>, FormatError> {
-        Ok(types::leaf_types(&IpcContents::read(source)?.columns))
+    fn columns(&self, source: &OpenFile) -> Result<Vec<FileColumn>, FormatError> {
+        Ok(types::leaves(&IpcContents::read(source)?.columns))
     }
 
     fn schema_difference(

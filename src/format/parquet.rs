@@ -42,8 +42,8 @@ use codec::{KEEP, PageCodec};
 
 use super::batch::RecordBatch;
 use super::{
-    Compression, Encoder, Format, FormatError, Layout, OpenFile, OutputSpec, PartPieces,
-    Passthrough, Reader, RecodedRows, TransferMode, Writer,
+    Compression, Encoder, FileColumn, Format, FormatError, Layout, OpenFile, OutputSpec,
+    PartPieces, Passthrough, Reader, RecodedRows, TransferMode, Writer,
 };
 
 /// The parquet format.
@@ -105,8 +105,8 @@ impl Reader for Parquet {
             .collect())
     }
 
-    fn column_types(&self, source: &OpenFile) -> Result<Vec<(String, String)>, FormatError> {
-        Ok(logical_schema::leaf_types(root(&footer::read_metadata(
+    fn columns(&self, source: &OpenFile) -> Result<Vec<FileColumn>, FormatError> {
+        Ok(logical_schema::leaves(root(&footer::read_metadata(
             source,
         )?)))
     }

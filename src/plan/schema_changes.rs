@@ -8,26 +8,23 @@ use super::view::PlanView;
 use super::work::FlowWork;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
-use crate::format::{Format, OpenFile};
+use crate::format::{FileColumn, Format, OpenFile};
 use crate::home::{RecordedColumn, TableState};
 use crate::store::receipt::PublishedSet;
 
-/// More columns of files than this are not recorded: a receipt is read again and again.
-const MAX_RECORDED_COLUMNS: usize = 1000;
-
 /// The columns of a file, as they are recorded.
+///
+/// # Errors
+/// The file cannot be read.
 pub(super) fn file_columns(format: &dyn Format, file: &OpenFile) -> Result<Vec<RecordedColumn>> {
-    let typed = format.reader().column_types(file)?;
-    let known = |(name, kind): (String, String)| RecordedColumn {
-        name,
-        declared: kind.clone(),
-        target_type: kind,
+    let recorded = |column: FileColumn| RecordedColumn {
+        name: column.path,
+        declared: column.kind.clone(),
+        target_type: column.kind,
+        nullable: Some(column.is_nullable),
     };
-    Ok(if typed.len() > MAX_RECORDED_COLUMNS {
-        Vec::new()
-    } else {
-        typed.into_iter().map(known).collect()
-    })
+    let columns = format.reader().columns(file)?;
+    Ok(columns.into_iter().map(recorded).collect())
 }
 
 impl PlanView<'_> {
@@ -85,6 +82,7 @@ impl PlanView<'_> {
 /// What came of columns, in words.
 pub(super) fn describe_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<String> {
     let mut told = column_changes(before, now);
+    told.extend(nullability_changes(before, now));
     let names = |columns: &[RecordedColumn]| {
         columns
             .iter()
@@ -150,6 +148,19 @@ pub(super) fn check_unchanged_columns(
     Err(Error::new(ErrorKind::Flow, error).with_hint(hint))
 }
 
+/// Which columns may be null that never were, or the other way round, in words.
+fn nullability_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<String> {
+    let change = |old: &RecordedColumn| {
+        let new = now.iter().find(|new| new.name == old.name)?;
+        match (old.nullable?, new.nullable?) {
+            (false, true) => Some(format!("{} may be null now", old.name)),
+            (true, false) => Some(format!("{} is never null now", old.name)),
+            _ => None,
+        }
+    };
+    before.iter().filter_map(change).collect()
+}
+
 /// What came of each column, in words.
 fn column_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<String> {
     let find = |columns: &[RecordedColumn], name: &str| {
@@ -192,6 +203,7 @@ mod tests {
                 name: (*name).into(),
                 declared: (*declared).into(),
                 target_type: (*becomes).into(),
+                nullable: None,
             })
             .collect()
     }
@@ -221,5 +233,24 @@ mod tests {
             column_changes(&before, &before.iter().rev().cloned().collect::<Vec<_>>()).is_empty(),
             "their order is another matter"
         );
+    }
+
+    #[test]
+    fn columns_that_may_be_null_now_are_named_where_it_is_known() {
+        let with = |nullable: [Option<bool>; 3]| {
+            let mut columns = columns(&[
+                ("a", "text", "text"),
+                ("b", "text", "text"),
+                ("c", "text", "text"),
+            ]);
+            for (column, nullable) in columns.iter_mut().zip(nullable) {
+                column.nullable = nullable;
+            }
+            columns
+        };
+        let before = with([Some(false), Some(true), None]);
+        let now = with([Some(true), Some(false), Some(true)]);
+        let told = ["a may be null now", "b is never null now"];
+        assert_eq!(describe_changes(&before, &now), told);
     }
 }

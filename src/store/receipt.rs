@@ -189,8 +189,8 @@ pub struct PublishedSet {
     /// The digest of the input's schema.
     #[serde(rename = "schema")]
     pub schema_digest: Option<Fingerprint>,
-    /// The columns. Receipts of earlier versions say only those of tables with a watermark, and
-    /// none says more than a thousand of a file.
+    /// The columns. Receipts of earlier versions say only those of tables with a watermark, and of
+    /// files no more than a thousand.
     #[serde(default)]
     pub columns: Vec<RecordedColumn>,
     /// What the publish key covers.

@@ -21,15 +21,15 @@ use hygge::flow::Flow;
 use hygge::flow::factory::formats;
 use hygge::format::batch::RecordBatch;
 use hygge::format::{
-    Compression, Format, FormatError, Layout, OpenFile, PartPieces, Passthrough, Piece, Reader,
-    TransferMode, Writer,
+    Compression, FileColumn, Format, FormatError, Layout, OpenFile, PartPieces, Passthrough, Piece,
+    Reader, TransferMode, Writer,
 };
 use hygge::graph::selection::Selection;
 use hygge::plan::file_work::FileWork;
+use hygge::plan::planned_part::PlannedPart;
 use hygge::plan::probe::Input;
 use hygge::plan::project::Project;
 use hygge::plan::slice::{Slice, part_key, slices};
-use hygge::plan::planned_part::PlannedPart;
 use hygge::plan::work::{FlowWork, WorkSource};
 use hygge::plan::{HashProgress, PlanRequest, Planner};
 use hygge::publish::assemble;
@@ -100,8 +100,8 @@ impl Reader for Uncounted {
         self.inner.reader().column_names(source)
     }
 
-    fn column_types(&self, source: &OpenFile) -> Result<Vec<(String, String)>, FormatError> {
-        self.inner.reader().column_types(source)
+    fn columns(&self, source: &OpenFile) -> Result<Vec<FileColumn>, FormatError> {
+        self.inner.reader().columns(source)
     }
 
     fn schema_difference(

@@ -270,6 +270,7 @@ mod tests {
             name: "id".into(),
             declared: "int".into(),
             target_type: "int32".into(),
+            nullable: Some(true),
         }
     }
 }

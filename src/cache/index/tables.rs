@@ -11,7 +11,7 @@ use super::changes::with_checksum;
 /// folder is, layouts whether a file is encrypted. Version 4: the history of runs and of published
 /// sets; receipts say which inputs a part was made from; records are sealed. Version 5: receipts
 /// have all their fields, so that they can be read again. Version 6: stores of entities whose loss
-/// was accepted. Version 7: receipts say their version, whatever tells it.
+/// was accepted. Version 7: receipts say their version, whatever tells it, and whether nulls may come.
 pub(super) const VERSION: i64 = 7;
 
 const TABLES: &str = "

@@ -12,7 +12,7 @@ use polars_arrow::io::ipc::format::ipc::planus;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::format::arrays::EXTENSION_NAME;
-use crate::format::column_tree;
+use crate::format::{FileColumn, column_tree};
 
 /// For `map_err`: flatbuffers that do not hold together.
 pub(super) fn damaged(error: impl std::fmt::Display) -> String {
@@ -50,6 +50,7 @@ pub(super) struct IpcColumn {
     pub(super) name: String,
     /// What its values are, in words; equal words mean equal types.
     pub(super) kind: String,
+    is_nullable: bool,
     /// How they are stored, whether nulls may come, and what is said of them.
     stored: String,
     /// Why it cannot be decoded, in words.
@@ -64,6 +65,16 @@ impl column_tree::ColumnNode for IpcColumn {
 
     fn fields(&self) -> &[Self] {
         &self.fields
+    }
+}
+
+impl column_tree::TypedColumn for IpcColumn {
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    fn is_nullable(&self) -> bool {
+        self.is_nullable
     }
 }
 
@@ -150,11 +161,8 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
             if is_signed { "" } else { "u" }
         );
     }
-    stored.push_str(if field.nullable().map_err(damaged)? {
-        " null"
-    } else {
-        ""
-    });
+    let is_nullable = field.nullable().map_err(damaged)?;
+    stored.push_str(if is_nullable { " null" } else { "" });
     let mut said = custom_metadata(field.custom_metadata())?;
     if let Some((_, extension)) = said.iter().find(|(key, _)| key == EXTENSION_NAME) {
         words = format!("{extension} in {words}");
@@ -165,6 +173,7 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
     Ok(IpcColumn {
         name,
         kind: words,
+        is_nullable,
         stored,
         unreadable,
         fields,
@@ -338,9 +347,9 @@ pub(super) fn difference(one: &[IpcColumn], other: &[IpcColumn]) -> Option<Strin
     column_tree::difference(one, other, &|column| column.kind.clone())
 }
 
-/// The path of each column that has values itself, with their type.
-pub(super) fn leaf_types(columns: &[IpcColumn]) -> Vec<(String, String)> {
-    column_tree::leaf_types(columns, &|column| column.kind.clone())
+/// The columns that have values themselves.
+pub(super) fn leaves(columns: &[IpcColumn]) -> Vec<FileColumn> {
+    column_tree::leaves(columns)
 }
 
 /// What keeps two files from sharing a part, in words.

@@ -12,12 +12,13 @@ use super::schema_nodes::{
 };
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::format::column_tree;
+use crate::format::{FileColumn, column_tree};
 
 /// A column, or a field of one.
 struct LogicalColumn {
     name: String,
     kind: String,
+    is_nullable: bool,
     fields: Vec<Self>,
 }
 
@@ -28,6 +29,16 @@ impl column_tree::ColumnNode for LogicalColumn {
 
     fn fields(&self) -> &[Self] {
         &self.fields
+    }
+}
+
+impl column_tree::TypedColumn for LogicalColumn {
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    fn is_nullable(&self) -> bool {
+        self.is_nullable
     }
 }
 
@@ -48,9 +59,9 @@ pub(super) fn digest(root: &Type) -> Fingerprint {
     writer.finish()
 }
 
-/// The path of each column that has values itself, with their type.
-pub(super) fn leaf_types(root: &Type) -> Vec<(String, String)> {
-    column_tree::leaf_types(&columns(root), &|column| column.kind.clone())
+/// The columns that have values themselves.
+pub(super) fn leaves(root: &Type) -> Vec<FileColumn> {
+    column_tree::leaves(&columns(root))
 }
 
 /// The first column in which the values of two files differ in name, order or type, and how; `None`
@@ -69,21 +80,28 @@ fn columns(root: &Type) -> Vec<LogicalColumn> {
 }
 
 fn column(name: &str, node: &Type) -> LogicalColumn {
-    let info = node.get_basic_info();
-    if info.has_repetition() && info.repetition() == Repetition::REPEATED {
-        return list(name, single_column("element", node));
+    if has_repetition(node, Repetition::REPEATED) {
+        return list(name, node, single_column("element", node));
     }
     match list_element(node) {
-        Some(ListElement::Repeated(repeated)) => list(name, single_column("element", repeated)),
-        Some(ListElement::Inside(inside)) => list(name, column("element", inside)),
+        Some(ListElement::Repeated(repeated)) => {
+            list(name, node, single_column("element", repeated))
+        }
+        Some(ListElement::Inside(inside)) => list(name, node, column("element", inside)),
         None => single_column(name, node),
     }
 }
 
-fn list(name: &str, element: LogicalColumn) -> LogicalColumn {
+fn has_repetition(node: &Type, repetition: Repetition) -> bool {
+    let info = node.get_basic_info();
+    info.has_repetition() && info.repetition() == repetition
+}
+
+fn list(name: &str, node: &Type, element: LogicalColumn) -> LogicalColumn {
     LogicalColumn {
         name: name.to_string(),
         kind: "list".into(),
+        is_nullable: has_repetition(node, Repetition::OPTIONAL),
         fields: vec![element],
     }
 }
@@ -104,6 +122,7 @@ fn single_column(name: &str, node: &Type) -> LogicalColumn {
     LogicalColumn {
         name: name.to_string(),
         kind: kind(node),
+        is_nullable: has_repetition(node, Repetition::OPTIONAL),
         fields: inner,
     }
 }

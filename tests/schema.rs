@@ -1,0 +1,246 @@
+//! The schema of a set: recorded with it, shown, and compared with those of earlier sets.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::common::assert_success;
+use crate::common::databases::{Database, Kind};
+use crate::common::peers;
+use crate::common::sandbox::Sandbox;
+
+/// Writes a parquet file by pyarrow, of a schema and of rows in its words.
+fn parquet(sandbox: &Sandbox, name: &str, schema: &str, rows: &str) {
+    let path = sandbox.path(name);
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let lines = format!(
+        "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
+         table = pa.Table.from_pylist({rows}, schema=pa.schema({schema}))\n\
+         pq.write_table(table, sys.argv[1])"
+    );
+    assert_success(&peers::run(&lines, &[path.as_os_str()]));
+}
+
+/// Columns of several kinds, one of which is never null.
+const SCHEMA: &str = "[pa.field('id', pa.int64(), nullable=False), ('name', pa.string()), \
+                      ('price', pa.decimal128(9, 2)), ('at', pa.timestamp('us', tz='UTC')), \
+                      ('tags', pa.list_(pa.string())), \
+                      ('size', pa.struct([pa.field('w', pa.int32(), nullable=False)]))]";
+
+/// What is said of the columns of a flow.
+fn shown(sandbox: &Sandbox, flow: &str) -> Vec<String> {
+    let ran = sandbox.run(&["show", flow, "--schema"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let lines = ran.text.lines().skip(1);
+    lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+fn columns(sandbox: &Sandbox, flow: &str) -> Value {
+    let ran = sandbox.run(&["show", flow, "--schema", "--format", "json"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let event: Value = serde_json::from_str(&ran.text).expect("one object");
+    assert_eq!(
+        (&event["event"], &event["flow"]),
+        (&json!("schema"), &json!(flow))
+    );
+    event["columns"].clone()
+}
+
+/// A receipt as an older hygge wrote it: without the columns, or without what it says of nulls.
+fn age_receipt(sandbox: &Sandbox, name: &str, age: fn(&mut Value)) {
+    let path = sandbox.path(name);
+    let bytes = fs::read(&path).expect("a receipt");
+    let mut receipt: Value = serde_json::from_slice(&bytes).expect("JSON");
+    age(&mut receipt["published"]);
+    fs::write(&path, serde_json::to_vec(&receipt).expect("JSON")).expect("a receipt");
+}
+
+#[test]
+fn a_set_has_the_names_types_and_nullability_of_its_columns() {
+    for format in ["parquet", "ipc"] {
+        let sandbox = Sandbox::new(&format!(
+            "flows:\n  a: {{home: home, store: {{type: {format}, path: out}}}}\n"
+        ));
+        parquet(
+            &sandbox,
+            "home/a.parquet",
+            SCHEMA,
+            "[{'id': 1, 'size': {'w': 2}}]",
+        );
+        assert_eq!(sandbox.build(&[]).code, 0);
+        let expected = [
+            "id int64 never null",
+            "name string may be null",
+            "price decimal(9,2) may be null",
+            "at timestamp(microseconds, UTC) may be null",
+            "tags.element string may be null",
+            "size.w int32 may be null",
+        ];
+        assert_eq!(shown(&sandbox, "a"), expected, "{format}");
+        let receipt = fs::read(sandbox.path(".hygge/out.json")).expect("a receipt");
+        let receipt: Value = serde_json::from_slice(&receipt).expect("JSON");
+        let recorded: Vec<_> = receipt["published"]["columns"]
+            .as_array()
+            .expect("columns")
+            .iter()
+            .map(|column| (column["name"].clone(), column["nullable"].clone()))
+            .collect();
+        let of_file = |name: &str| (json!(name), json!(name != "id"));
+        let names = ["id", "name", "price", "at", "tags.element", "size.w"];
+        assert_eq!(recorded, names.map(of_file), "{format}");
+        assert_eq!(columns(&sandbox, "a")[2]["type"], "decimal(9,2)");
+    }
+}
+
+#[test]
+fn a_table_says_what_its_home_calls_a_type_and_what_that_becomes() {
+    let database = Database::new(Kind::Sqlite);
+    database.run("CREATE TABLE t (id integer PRIMARY KEY, name varchar(9) NOT NULL, at date)");
+    database.run("INSERT INTO t VALUES (1, 'a', '2026-01-01')");
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: t}, store: out}\n  \
+         b: {home: {flow: a}, store: {connection: shop, table: copy}}\n",
+    );
+    assert_eq!(sandbox.build(&[]).code, 0);
+    let of_home = columns(&sandbox, "a");
+    let told: Vec<_> = of_home
+        .as_array()
+        .expect("columns")
+        .iter()
+        .map(|column| {
+            let text = |key: &str| column[key].as_str().expect("a text").to_lowercase();
+            (text("name"), text("declared"), column["nullable"].clone())
+        })
+        .collect();
+    let column = |name: &str, declared: &str, nullable: bool| {
+        (name.to_string(), declared.to_string(), json!(nullable))
+    };
+    assert_eq!(
+        told,
+        [
+            column("id", "integer", false),
+            column("name", "varchar(9)", false),
+            column("at", "date", true),
+        ]
+    );
+    // What fills a table is recorded as well.
+    let names = columns(&sandbox, "b");
+    let names: Vec<_> = names.as_array().expect("columns").iter().collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+}
+
+#[test]
+fn a_receipt_that_does_not_say_it_is_fresh_and_takes_it_from_its_files() {
+    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: out}\n");
+    parquet(&sandbox, "home/a.parquet", SCHEMA, "[{'id': 1}]");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    let first = columns(&sandbox, "a");
+    age_receipt(&sandbox, ".hygge/out.json", |set| {
+        set.as_object_mut().expect("a set").remove("columns");
+    });
+    assert_eq!(columns(&sandbox, "a"), first);
+    let ran = sandbox.run(&["build"]);
+    assert!(
+        ran.code == 0 && ran.text.contains("1 flow is fresh"),
+        "{}",
+        ran.text
+    );
+    // One that says the columns and nothing of nulls says what it knows.
+    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: out}\n");
+    parquet(&sandbox, "home/a.parquet", SCHEMA, "[{'id': 1}]");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    age_receipt(&sandbox, ".hygge/out.json", |set| {
+        for column in set["columns"].as_array_mut().expect("columns") {
+            column.as_object_mut().expect("a column").remove("nullable");
+        }
+    });
+    assert_eq!(shown(&sandbox, "a")[0], "id int64");
+    let ran = sandbox.run(&["build"]);
+    assert!(
+        ran.code == 0 && ran.text.contains("1 flow is fresh"),
+        "{}",
+        ran.text
+    );
+}
+
+#[test]
+fn what_came_of_columns_is_told_by_the_runs_that_published_them() {
+    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: out}\n");
+    let build = |schema: &str, rows: &str| {
+        parquet(&sandbox, "home/a.parquet", schema, rows);
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+    };
+    build("[('id', pa.int32()), ('name', pa.string())]", "[{'id': 1}]");
+    // Other rows are no other schema.
+    build("[('id', pa.int32()), ('name', pa.string())]", "[{'id': 2}]");
+    build("[('id', pa.int64()), ('name', pa.string())]", "[{'id': 2}]");
+    build(
+        "[pa.field('id', pa.int64(), nullable=False), ('city', pa.string())]",
+        "[{'id': 2}]",
+    );
+    let ran = sandbox.run(&["show", "a", "--schema", "--history"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let told: Vec<&str> = ran
+        .text
+        .lines()
+        .filter(|line| line.starts_with("run "))
+        .map(|line| line.split_once(": ").expect("what changed").1)
+        .collect();
+    let expected = [
+        "name is gone; city (string) is new; id is never null now",
+        "id was int32, and is int64",
+        "2 columns, the first that is remembered",
+    ];
+    assert_eq!(told, expected, "{}", ran.text);
+    let ran = sandbox.run(&["show", "a", "--schema", "--history", "--format", "json"]);
+    let events: Vec<Value> = ran
+        .text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let changes = |event: &Value| (event["run"].clone(), event["changes"].clone());
+    assert_eq!(
+        events[1..].iter().map(changes).collect::<Vec<_>>()[1..],
+        [
+            (json!(3), json!(["id was int32, and is int64"])),
+            (json!(1), json!([])),
+        ]
+    );
+}
+
+#[test]
+fn what_has_no_schema_is_named() {
+    let sandbox =
+        Sandbox::new("flows:\n  a: {home: home, store: out}\n  b: {home: home, store: b}\n");
+    let ran = sandbox.run(&["show", "a", "--schema"]);
+    assert!(
+        ran.code == 1
+            && ran
+                .text
+                .contains("flow a was never built: it has no schema yet"),
+        "{}",
+        ran.text
+    );
+    assert!(
+        ran.text.contains("hint: hygge build a makes its first set"),
+        "{}",
+        ran.text
+    );
+    let ran = sandbox.run(&["show", "*", "--schema"]);
+    assert!(
+        ran.code == 2 && ran.text.contains("hygge show is about one: a, b"),
+        "{}",
+        ran.text
+    );
+    let ran = sandbox.run(&["show", "c", "--schema"]);
+    assert!(
+        ran.code == 2 && ran.text.contains("names no flow"),
+        "{}",
+        ran.text
+    );
+    // Which of its columns are shown must be said.
+    assert_eq!(sandbox.run(&["show", "a"]).code, 2);
+}
