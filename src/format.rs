@@ -105,8 +105,8 @@ pub trait Reader: Send + Sync {
     /// order.
     fn columns(&self, source: &OpenFile) -> Result<Vec<FileColumn>, FormatError>;
 
-    /// Names the first column in which the values of two sound files differ in name, order or type,
-    /// and how.
+    /// Names the first column in which the values of two sound files differ in name or type, and
+    /// how; nothing where they only stand in another order.
     fn schema_difference(
         &self,
         one: &OpenFile,
@@ -262,9 +262,11 @@ pub struct Layout {
     pub container: String,
     /// True where some of it is encrypted: it can only pass whole.
     pub encrypted: bool,
-    /// The digest of the columns as their values are: equal where files can be of one flow.
+    /// The digest of the columns as their values are, in order.
     #[serde(rename = "columns")]
     pub logical_digest: Fingerprint,
+    /// The same whatever their order: equal where files can be of one flow.
+    pub column_set_digest: Fingerprint,
     /// The digest of what files must have in common whose groups come into one part; `None` for one
     /// that shares none.
     #[serde(rename = "packing")]

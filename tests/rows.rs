@@ -31,6 +31,7 @@ fn layout(groups: &[u64], kind: u8) -> Layout {
         container: String::new(),
         encrypted: false,
         logical_digest: Fingerprint::hash_bytes(b"columns"),
+        column_set_digest: Fingerprint::hash_bytes(b"columns"),
         packing_digest: (kind > 0).then(|| Fingerprint::hash_bytes(&[kind])),
     }
 }

@@ -244,3 +244,141 @@ fn what_has_no_schema_is_named() {
     // Which of its columns are shown must be said.
     assert_eq!(sandbox.run(&["show", "a"]).code, 2);
 }
+
+/// The same columns in another order, with other rules for nulls and another layout of decimals.
+const OTHER_ORDER: &str = "[('price', pa.decimal128(9, 2)), pa.field('name', pa.string(), \
+                           nullable=False), ('id', pa.int64())]";
+
+const ORDER: &str = "[('id', pa.int64()), ('name', pa.string()), ('price', pa.decimal128(9, 2))]";
+
+/// Two files with the same columns in two orders.
+fn two_orders(sandbox: &Sandbox) {
+    let price = "__import__('decimal').Decimal";
+    parquet(
+        sandbox,
+        "home/a.parquet",
+        ORDER,
+        &format!("[{{'id': i, 'name': f'n{{i}}', 'price': {price}(i)}} for i in range(5)]"),
+    );
+    parquet(
+        sandbox,
+        "home/b.parquet",
+        OTHER_ORDER,
+        &format!("[{{'id': i, 'name': f'n{{i}}', 'price': {price}(i)}} for i in range(5, 9)]"),
+    );
+}
+
+/// What another reader finds in a folder, by the names of columns.
+fn by_name(sandbox: &Sandbox, folder: &str, query: &str) -> String {
+    let path = sandbox.path(folder);
+    let lines =
+        format!("import sys, duckdb\nprint(duckdb.sql({query:?} % sys.argv[1]).fetchall())");
+    let ran = peers::run(&lines, &[path.as_os_str()]);
+    assert_success(&ran);
+    String::from_utf8(ran.stdout)
+        .expect("UTF-8")
+        .trim()
+        .to_string()
+}
+
+const QUERY: &str = "select count(*), sum(id), sum(price)::int, string_agg(name, '' order by id) \
+                     from '%s/*.parquet'";
+
+const ROWS: &str = "[(9, 36, 36, 'n0n1n2n3n4n5n6n7n8')]";
+
+#[test]
+fn files_whose_columns_stand_in_another_order_pass_as_they_are() {
+    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: out}\n");
+    two_orders(&sandbox);
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    for (input, part) in [("a", 1), ("b", 2)] {
+        assert_eq!(
+            fs::read(sandbox.path(&format!("home/{input}.parquet"))).expect("an input"),
+            fs::read(sandbox.path(&format!("out/{part:020}.parquet"))).expect("a part"),
+        );
+    }
+    assert_eq!(by_name(&sandbox, "out", QUERY), ROWS);
+    let ran = sandbox.run(&["build"]);
+    assert!(ran.text.contains("1 flow is fresh"), "{}", ran.text);
+    assert_eq!(sandbox.run(&["check"]).code, 0);
+}
+
+#[test]
+fn columns_in_another_order_come_by_their_names_wherever_they_are_decoded() {
+    let database = Database::new(Kind::Sqlite);
+    let sandbox = database.project(
+        "  packed: {home: home, store: {path: packed, rows_per_file: 4}}\n  \
+         zstd: {home: home, store: {path: zstd, compression: zstd}}\n  \
+         ipc: {home: home, store: {type: ipc, path: ipc, rows_per_file: 100}}\n  \
+         back: {home: {flow: ipc}, store: {type: parquet, path: back}}\n  \
+         table: {home: home, store: {connection: shop, table: t}}\n",
+    );
+    two_orders(&sandbox);
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    for folder in ["packed", "zstd", "back"] {
+        assert_eq!(by_name(&sandbox, folder, QUERY), ROWS, "{folder}");
+    }
+    let told = database.ask(
+        "SELECT count(*), sum(id), CAST(sum(price) AS integer), max(name) FROM t \
+         WHERE name = 'n' || id AND price + 0 = id",
+    );
+    let told: Vec<&str> = told
+        .split(['|', '\t', '\n', ' '])
+        .filter(|one| !one.is_empty())
+        .collect();
+    assert_eq!(told, ["9", "36", "36", "n8"]);
+}
+
+#[test]
+fn an_input_that_is_added_may_have_another_order() {
+    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: out, mode: append}\n");
+    two_orders(&sandbox);
+    let later = sandbox.path("b.parquet");
+    fs::rename(sandbox.path("home/b.parquet"), &later).expect("a file");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    fs::rename(later, sandbox.path("home/b.parquet")).expect("a file");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert_eq!(by_name(&sandbox, "out", QUERY), ROWS);
+}
+
+#[test]
+fn another_type_is_named_whatever_the_order() {
+    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: out}\n");
+    parquet(
+        &sandbox,
+        "home/a.parquet",
+        "[('id', pa.int64()), ('v', pa.string())]",
+        "[{'id': 1}]",
+    );
+    parquet(
+        &sandbox,
+        "home/b.parquet",
+        "[('v', pa.int32()), ('id', pa.int64())]",
+        "[{'id': 2}]",
+    );
+    let ran = sandbox.run(&["build"]);
+    assert!(
+        ran.code == 1 && ran.text.contains("column v is ") && !ran.text.contains("stands where"),
+        "{}",
+        ran.text
+    );
+    assert!(!sandbox.path("out").exists());
+    // Two columns of one name are compared in their order.
+    let twice = "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
+                 columns = [pa.array([1]), pa.array(['a'])]\n\
+                 if sys.argv[2] == '1': columns.reverse()\n\
+                 pq.write_table(pa.Table.from_arrays(columns, names=['x', 'x']), sys.argv[1])";
+    for (name, order) in [("a", "0"), ("b", "1")] {
+        let path = sandbox.path(&format!("home/{name}.parquet"));
+        assert_success(&peers::run(twice, &[path.as_os_str(), order.as_ref()]));
+    }
+    let ran = sandbox.run(&["build"]);
+    assert!(
+        ran.code == 1 && ran.text.contains("column x is "),
+        "{}",
+        ran.text
+    );
+}

@@ -148,6 +148,7 @@ impl Reader for Ipc {
             container: contents.container.name().to_string(),
             encrypted: false,
             logical_digest: types::logical_digest(&contents.columns),
+            column_set_digest: types::column_set_digest(&contents.columns),
             packing_digest: Some(types::packing_digest(&contents.columns, &contents.metadata)),
         })
     }

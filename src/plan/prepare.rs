@@ -423,8 +423,8 @@ fn new_parts(work: &FileWork, recipe: &Fingerprint, target: &OutputSpec) -> Vec<
     parts
 }
 
-/// The values of all files of a flow have the same columns; the first whose have not is named with
-/// its column.
+/// The values of all files of a flow have the same columns, in whatever order they stand; the first
+/// whose have not is named with its column.
 pub(super) fn check_schemas(
     format: &dyn Format,
     layouts: &[&Layout],
@@ -435,14 +435,14 @@ pub(super) fn check_schemas(
     };
     let Some(other) = layouts
         .iter()
-        .position(|layout| layout.logical_digest != first.logical_digest)
+        .position(|layout| layout.column_set_digest != first.column_set_digest)
     else {
         return Ok(());
     };
     // The odd one out is most likely the one to look at.
     let alike = layouts
         .iter()
-        .filter(|layout| layout.logical_digest == first.logical_digest)
+        .filter(|layout| layout.column_set_digest == first.column_set_digest)
         .count();
     let (odd, usual) = if alike * 2 < layouts.len() {
         (0, other)

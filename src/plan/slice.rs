@@ -307,6 +307,7 @@ mod tests {
             container: String::new(),
             encrypted: false,
             logical_digest: digest,
+            column_set_digest: digest,
             packing_digest: Some(digest),
         }
     }

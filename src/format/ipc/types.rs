@@ -341,10 +341,15 @@ pub(super) fn packing_digest(columns: &[IpcColumn], notes: &CustomMetadata) -> F
     writer.finish()
 }
 
-/// The first column in which the values of two files differ in name, order or type, and how; `None`
-/// where they do not.
+/// The digest of names and types of values, whatever their order.
+pub(super) fn column_set_digest(columns: &[IpcColumn]) -> Fingerprint {
+    column_tree::set_digest(columns)
+}
+
+/// The first column in which the values of two files differ in name or type, and how; `None` where
+/// they do not.
 pub(super) fn difference(one: &[IpcColumn], other: &[IpcColumn]) -> Option<String> {
-    column_tree::difference(one, other, &|column| column.kind.clone())
+    column_tree::set_difference(one, other)
 }
 
 /// The columns that have values themselves.

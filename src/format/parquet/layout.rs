@@ -39,6 +39,7 @@ pub(super) fn inspect(source: &OpenFile) -> Result<Layout, FormatError> {
         container: String::new(),
         encrypted: footer.is_encrypted,
         logical_digest: logical_schema::digest(root),
+        column_set_digest: logical_schema::set_digest(root),
         packing_digest: key_value_metadata::packing_digest(&types)
             .map(|packing| footer.packing_with_unknown_types(packing)),
     })

@@ -64,12 +64,15 @@ pub(super) fn leaves(root: &Type) -> Vec<FileColumn> {
     column_tree::leaves(&columns(root))
 }
 
-/// The first column in which the values of two files differ in name, order or type, and how; `None`
-/// where they do not.
+/// The digest of a schema's names and logical types, whatever their order.
+pub(super) fn set_digest(root: &Type) -> Fingerprint {
+    column_tree::set_digest(&columns(root))
+}
+
+/// The first column in which the values of two files differ in name or type, and how; `None` where
+/// they do not.
 pub(super) fn difference(one: &Type, other: &Type) -> Option<String> {
-    column_tree::difference(&columns(one), &columns(other), &|column| {
-        column.kind.clone()
-    })
+    column_tree::set_difference(&columns(one), &columns(other))
 }
 
 fn columns(root: &Type) -> Vec<LogicalColumn> {
