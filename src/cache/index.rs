@@ -468,13 +468,15 @@ impl Index {
             .collect())
     }
 
-    /// The keys of all layouts.
+    /// The keys of all layouts, also of those that an older hygge wrote and nobody reads.
     pub async fn all_layouts(&self) -> Result<Vec<Fingerprint>, CacheError> {
-        Ok(self
-            .all_records::<Layout>("SELECT key, record FROM layout")
-            .await?
-            .into_keys()
-            .collect())
+        let mut connection = self.connection.lock().await;
+        let keys: Vec<Vec<u8>> = sqlx::query_scalar("SELECT key FROM layout")
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(index_error(&self.path))?;
+        let keys = keys.into_iter().filter_map(|key| key.try_into().ok());
+        Ok(keys.map(Fingerprint::from_bytes).collect())
     }
 
     async fn all_records<T: DeserializeOwned>(

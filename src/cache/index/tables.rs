@@ -39,7 +39,11 @@ const MIGRATIONS: &[(i64, &[&str])] = &[
     (3, &["DELETE FROM receipt;", HISTORY]),
     (4, &["DELETE FROM receipt;"]),
     (5, &[ACCEPTED_LOSS]),
-    (6, &["DELETE FROM receipt;"]),
+    // Flows are looked at once, by which all receipts are known again.
+    (
+        6,
+        &["DELETE FROM receipt;", "UPDATE store SET witness = NULL;"],
+    ),
 ];
 
 /// How the index looks that was opened.
