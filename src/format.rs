@@ -275,9 +275,14 @@ pub struct Layout {
 
 impl Layout {
     /// True where a digest of a schema is that of this file: of its columns as their values are,
-    /// or, as older receipts have it, as they are stored.
+    /// whatever their order, or, as older receipts have it, in order or as they are stored.
     pub fn has_schema(&self, schema: &Fingerprint) -> bool {
-        *schema == self.logical_digest || *schema == self.stored_digest
+        [
+            self.column_set_digest,
+            self.logical_digest,
+            self.stored_digest,
+        ]
+        .contains(schema)
     }
 
     /// True where its numbers can be those of a file: its groups have its rows, and all can be

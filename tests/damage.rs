@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::common::assert_success;
+use crate::common::databases::{Database, Kind};
 use crate::common::files;
 use crate::common::locks::Held;
 use crate::common::outside::{differences, record_files};
@@ -345,6 +346,56 @@ print(index.execute('SELECT count(*) FROM part').fetchone()[0])
         "its parts are known: {}",
         ran.text
     );
+}
+
+/// An index as the version before wrote it, as far as that matters: the records of its receipts are
+/// others.
+fn make_version_6(sandbox: &Sandbox) {
+    let lines = "
+import sqlite3, sys
+index = sqlite3.connect(sys.argv[1])
+index.execute('UPDATE receipt SET record = record || record')
+index.execute('PRAGMA user_version = 6')
+index.commit()
+";
+    let index = sandbox.path(".hygge-cache/index.db");
+    assert_success(&crate::common::peers::run(lines, &[index.as_os_str()]));
+}
+
+#[test]
+fn an_index_of_version_6_knows_its_receipts_again_also_those_that_no_flow_has() {
+    let database = Database::new(Kind::Sqlite);
+    let stays = "  c: {home: home, store: {connection: shop, table: c}}\n";
+    let flows = format!(
+        "  a: {{home: home, store: {{connection: shop, table: t}}}}\n  \
+         b: {{home: home, store: out/b}}\n{stays}"
+    );
+    let sandbox = database.project(&flows);
+    files::ints(&sandbox, "home/a.parquet", 0..10);
+    assert_eq!(sandbox.build(&[]).code, 0);
+    sandbox.write(
+        "hygge.yml",
+        database.config(&format!("{stays}  d: {{home: home, store: out/d}}\n")),
+    );
+    make_version_6(&sandbox);
+    // Its parts are those of stores that no flow has: nothing is made.
+    let ran = sandbox.build(&["d"]);
+    assert_eq!(ran.event("flow_finished")["parts_made"], 0, "{}", ran.text);
+    let ran = sandbox.run(&["build"]);
+    assert!(ran.text.contains("2 flows are fresh"), "{}", ran.text);
+    assert!(
+        sandbox.run(&["log", "c"]).text.contains("run 1"),
+        "its history stays"
+    );
+    let ran = sandbox.run(&["clean", "--orphans"]);
+    assert!(
+        ran.text.contains("table t of shop") && !ran.text.contains("no connection"),
+        "{}",
+        ran.text
+    );
+    let ran = sandbox.run(&["clean", "--orphans", "--yes=2"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert!(!database.try_run("SELECT 1 FROM t"), "{}", ran.text);
 }
 
 #[test]

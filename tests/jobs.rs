@@ -209,7 +209,7 @@ fn a_job_that_is_not_as_it_was_planned_is_refused() {
     refused("{", "the job cannot be read");
     refused(
         // Whatever else such a job says.
-        &job.replace("\"version\":3,\"work\"", "\"version\":1,\"new\":0,\"work\""),
+        &job.replace("\"version\":4,\"work\"", "\"version\":1,\"new\":0,\"work\""),
         "the job has version 1, which this hygge does not know",
     );
     refused(

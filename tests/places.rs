@@ -664,3 +664,37 @@ fn a_cache_whose_path_is_not_utf_8_is_refused_with_a_way_out() {
     let (_, text) = build();
     assert!(!text.contains("UTF-8"), "{text}");
 }
+
+#[test]
+fn a_store_whose_name_is_too_long_fails_its_flow_and_no_other() {
+    let long = "x".repeat(250);
+    let sandbox = Sandbox::new(&format!(
+        "flows:\n  long: {{home: home, store: out/{long}}}\n  a: {{home: home, store: out/a}}\n"
+    ));
+    files::ints(&sandbox, "home/a.parquet", 0..10);
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert_eq!(ran.outcome("a"), "built", "{}", ran.text);
+    let failed = ran.finished("long").expect("an end");
+    let said = failed["error"].as_str().unwrap_or_default();
+    assert!(said.contains("has 250 bytes"), "{}", ran.text);
+    let ran = sandbox.run(&["clean", "--stores", "long", "a", "--yes"]);
+    assert!(
+        ran.text.contains("left alone: ") && ran.text.contains("removed store"),
+        "{}",
+        ran.text
+    );
+    assert!(!sandbox.path("out/a").exists());
+}
+
+#[test]
+fn a_store_below_a_folder_of_hygges_own_is_refused() {
+    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: .hygge/tables/a}\n");
+    files::ints(&sandbox, "home/a.parquet", 0..10);
+    let ran = sandbox.run(&["build"]);
+    assert!(
+        ran.code == 2 && ran.text.contains("lies in a folder called .hygge"),
+        "{}",
+        ran.text
+    );
+}

@@ -308,7 +308,11 @@ fn files_whose_columns_stand_in_another_order_pass_as_they_are() {
 fn columns_in_another_order_come_by_their_names_wherever_they_are_decoded() {
     let database = Database::new(Kind::Sqlite);
     let sandbox = database.project(
-        "  packed: {home: home, store: {path: packed, rows_per_file: 4}}\n  \
+        "  packed: {home: home, store: {path: packed, rows_per_file: 100}}\n  \
+         cut: {home: home, store: {path: cut, rows_per_file: 2}}\n  \
+         both: {home: home, store: {path: both, compression: zstd, rows_per_file: 100}}\n  \
+         other: {home: {flow: ipc}, store: {type: ipc, path: other, rows_per_file: 100}}\n  \
+         last: {home: {flow: other}, store: {path: last}}\n  \
          zstd: {home: home, store: {path: zstd, compression: zstd}}\n  \
          ipc: {home: home, store: {type: ipc, path: ipc, rows_per_file: 100}}\n  \
          back: {home: {flow: ipc}, store: {type: parquet, path: back}}\n  \
@@ -317,7 +321,7 @@ fn columns_in_another_order_come_by_their_names_wherever_they_are_decoded() {
     two_orders(&sandbox);
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
-    for folder in ["packed", "zstd", "back"] {
+    for folder in ["packed", "cut", "both", "zstd", "back", "last"] {
         assert_eq!(by_name(&sandbox, folder, QUERY), ROWS, "{folder}");
     }
     let told = database.ask(
@@ -380,5 +384,58 @@ fn another_type_is_named_whatever_the_order() {
         ran.code == 1 && ran.text.contains("column x is "),
         "{}",
         ran.text
+    );
+}
+
+#[test]
+fn a_column_that_may_be_null_in_one_of_the_files_may_be_null_in_the_set() {
+    let never = "[pa.field('id', pa.int64(), nullable=False)]";
+    let sandbox = Sandbox::new(
+        "flows:\n  a: {home: home, store: out}\n  b: {home: home, store: b, mode: append}\n",
+    );
+    let build = || {
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+    };
+    parquet(&sandbox, "home/a.parquet", never, "[{'id': 1}]");
+    build();
+    assert_eq!(shown(&sandbox, "a"), ["id int64 never null"]);
+    parquet(
+        &sandbox,
+        "home/b.parquet",
+        "[('id', pa.int64())]",
+        "[{'id': None}]",
+    );
+    build();
+    for flow in ["a", "b"] {
+        assert_eq!(shown(&sandbox, flow), ["id int64 may be null"], "{flow}");
+    }
+    // What was added stays, whatever comes behind it.
+    parquet(&sandbox, "home/c.parquet", never, "[{'id': 3}]");
+    build();
+    assert_eq!(shown(&sandbox, "b"), ["id int64 may be null"]);
+}
+
+#[test]
+fn an_input_in_another_order_is_added_to_a_table_and_to_another_format() {
+    let database = Database::new(Kind::Sqlite);
+    let sandbox = database.project(
+        "  t: {home: home, store: {connection: shop, table: t}, mode: append}\n  \
+         i: {home: home, store: {type: ipc, path: i}, mode: append}\n  \
+         back: {home: {flow: i}, store: {type: parquet, path: back}}\n",
+    );
+    two_orders(&sandbox);
+    let later = sandbox.path("b.parquet");
+    fs::rename(sandbox.path("home/b.parquet"), &later).expect("a file");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    fs::rename(later, sandbox.path("home/b.parquet")).expect("a file");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert_eq!(by_name(&sandbox, "back", QUERY), ROWS);
+    assert_eq!(
+        database
+            .ask("SELECT count(*) FROM t WHERE name = 'n' || id")
+            .trim(),
+        "9"
     );
 }

@@ -134,6 +134,12 @@ mod postgres {
             ),
         );
         refused(
+            "\"statement\":\"SELECT ",
+            "\"statement\":\"SELECT 1) TO STDOUT; DROP TABLE orders; COPY (SELECT ",
+            "more than one statement to read by",
+        );
+        assert_eq!(database.ask("SELECT count(*) FROM orders").trim(), "500");
+        refused(
             "\"queue_size\":10",
             "\"queue_size\":0",
             "a queue of 0 batches",

@@ -76,7 +76,10 @@ impl Run {
         report: &mut dyn Report,
     ) -> Result<Summary> {
         if plan.is_fresh() {
-            self.planner.write_back().await?;
+            // A set that is there is put back, whatever the index takes.
+            if self.planner.context.request.restore.is_none() {
+                self.planner.write_back().await?;
+            }
             return Ok(Summary {
                 fresh: plan.flows.len(),
                 ..Summary::default()

@@ -1,7 +1,7 @@
 //! A session: a project that is open, as long as a command works with it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Run;
@@ -111,11 +111,6 @@ impl Session {
     /// It cannot be used.
     pub async fn open_cache(&self, access: CacheAccess) -> Result<Cache> {
         Ok(Cache::open(&self.project.cache_folder(), access).await?)
-    }
-
-    /// The folder of the cache, links resolved.
-    pub fn cache_folder(&self) -> &Path {
-        self.project.real_cache_folder()
     }
 
     /// Opens the cache and looks at the flows of a request; nothing is judged yet.

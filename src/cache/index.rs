@@ -58,6 +58,8 @@ pub struct Index {
     path: PathBuf,
     /// Why it was begun anew, if it was.
     pub reset: Option<IndexReset>,
+    /// True where it was that of an older hygge, whose receipts are read again where they stand.
+    pub is_migrated: bool,
     /// Every store that was known when it was opened.
     pub stores: HashMap<StoreId, KnownStore>,
     /// The folder from which the history calls stores.
@@ -228,8 +230,10 @@ impl Index {
         } else {
             tables::set_up(&mut connection).await
         };
-        let begun = match found.map_err(&fail)? {
-            tables::SchemaState::Ready => None,
+        let state = found.map_err(&fail)?;
+        let is_migrated = matches!(state, tables::SchemaState::Migrated);
+        let begun = match state {
+            tables::SchemaState::Ready | tables::SchemaState::Migrated => None,
             tables::SchemaState::Empty => Some(IndexReset::Missing),
             tables::SchemaState::TooOld(found) => {
                 let reason = format!("it has the old version {found}");
@@ -265,6 +269,7 @@ impl Index {
         let mut index = Self {
             path,
             reset: begun,
+            is_migrated,
             stores: HashMap::new(),
             root,
             connection,

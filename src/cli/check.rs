@@ -217,8 +217,11 @@ async fn blocked_flows(
     let hashing = Arc::<HashProgress>::default();
     let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
     let request = PlanRequest::new(selected, interrupted.clone(), hashing);
-    let Run { loaded, planner } = session.start(request, CacheAccess::Inspect).await?;
-    let mut planner = planner;
+    let run = session.start(request, CacheAccess::Inspect).await?;
+    let Run {
+        loaded,
+        mut planner,
+    } = run;
     let plan = planner.plan().await?;
     planner.write_back().await?;
     if let Some(progress) = &mut progress {

@@ -21,6 +21,7 @@ use crate::graph::selection::Selection;
 use crate::plan::PlanRequest;
 use crate::report::output::OutputStream;
 use crate::report::plain::{format_bytes, pluralize};
+use crate::storage::Version;
 use crate::store::receipt::Receipt;
 use crate::store::{RemovalPlan, StoreError, StoreId, StoreSession, accepted_loss};
 
@@ -95,7 +96,7 @@ pub(super) fn run(global: &GlobalArgs, clean: &Clean) -> Result<u8> {
         // They are no loss that a build should stop at.
         let gone = targets
             .iter()
-            .filter(|target| matches!(target.session.receipt_version(), Ok(None)));
+            .filter(|target| matches!(target.receipt_version(), Ok(None)));
         let receipts = gone.map(|target| (target.id.clone(), None)).collect();
         let cache = Cache::open(&folder, CacheAccess::Inspect).await?;
         if cache.is_writable() {
@@ -116,7 +117,22 @@ struct CleanTarget {
     /// The flow that published there.
     flow: String,
     id: StoreId,
-    session: Arc<dyn StoreSession>,
+    /// The store, or why there can be none.
+    session: Result<Arc<dyn StoreSession>>,
+}
+
+impl CleanTarget {
+    fn receipt_version(&self) -> Result<Option<Version>> {
+        let session = self.session.as_ref().map_err(Error::clone)?;
+        Ok(session.receipt_version()?)
+    }
+
+    fn display_name(&self) -> String {
+        self.session.as_ref().map_or_else(
+            |_| self.id.index_key().display().to_string(),
+            |session| session.display_name(),
+        )
+    }
 }
 
 /// The stores of flows of the config.
@@ -130,14 +146,12 @@ fn published_targets(session: &Session, flows: &[String]) -> Result<Vec<CleanTar
     let flows = named
         .iter()
         .filter_map(|name| project.graph.flow(name.as_str()));
-    let target = |flow: &Arc<Flow>| {
-        Ok(CleanTarget {
-            flow: flow.name.to_string(),
-            id: project.store_id(flow).clone(),
-            session: project.open_store(flow)?,
-        })
+    let target = |flow: &Arc<Flow>| CleanTarget {
+        flow: flow.name.to_string(),
+        id: project.store_id(flow).clone(),
+        session: project.open_store(flow).map_err(Error::from),
     };
-    flows.map(target).collect()
+    Ok(flows.map(target).collect())
 }
 
 /// The stores that no flow has any more, in the order of their flows. What a flow reads is left
@@ -168,7 +182,7 @@ async fn orphan_targets(session: Session) -> Result<Vec<CleanTarget>> {
             None => targets.push(CleanTarget {
                 flow: orphan.flow,
                 id: orphan.id,
-                session: orphan.session,
+                session: Ok(orphan.session),
             }),
         }
     }
@@ -271,10 +285,9 @@ impl StoreCleaner {
                     listed.lines.extend(lines);
                 }
                 Err(error) => {
-                    listed.lines.push(format!(
-                        "left alone: {}: {error}",
-                        target.session.display_name()
-                    ));
+                    listed
+                        .lines
+                        .push(format!("left alone: {}: {error}", target.display_name()));
                     listed.failed = Some(error);
                 }
             }
@@ -288,6 +301,7 @@ impl StoreCleaner {
         CleanTarget { flow, id, session }: &CleanTarget,
         is_sure: bool,
     ) -> Result<Vec<String>> {
+        let session = session.as_ref().map_err(Error::clone)?;
         if session.receipt_version()?.is_none() {
             return Ok(Vec::new());
         }

@@ -29,6 +29,15 @@ struct EscapeRules {
 
 /// Where the first statement ends, however it is read.
 pub fn find_statement_end(dialect: Dialect, sql: &str) -> StatementEnd {
+    find_end(dialect, sql, false)
+}
+
+/// The same for a query that stands in parentheses: what closes more than it opens ends it too.
+pub fn find_enclosed_end(dialect: Dialect, sql: &str) -> StatementEnd {
+    find_end(dialect, sql, true)
+}
+
+fn find_end(dialect: Dialect, sql: &str, is_enclosed: bool) -> StatementEnd {
     let reading = |escapes_single, escapes_double| EscapeRules {
         escapes_single,
         escapes_double,
@@ -63,6 +72,7 @@ pub fn find_statement_end(dialect: Dialect, sql: &str) -> StatementEnd {
             dialect,
             escapes: *reading,
             sql,
+            is_enclosed,
         }
         .end_of_statement()
     });
@@ -98,6 +108,8 @@ struct Lexer<'s> {
     dialect: Dialect,
     escapes: EscapeRules,
     sql: &'s str,
+    /// True where it stands in parentheses.
+    is_enclosed: bool,
 }
 
 impl Lexer<'_> {
@@ -107,6 +119,7 @@ impl Lexer<'_> {
         let (sql, mut at) = (self.sql, 0);
         // A text of PostgreSQL's that goes on in another line is escaped as it began.
         let mut goes_on_escaped = false;
+        let mut depth = 0_usize;
         while let Some(sign) = sql[at..].chars().next() {
             let rest = &sql[at..];
             if let Some(length) = comment(self.dialect, rest) {
@@ -117,6 +130,17 @@ impl Lexer<'_> {
             let was_escaped = std::mem::take(&mut goes_on_escaped);
             at += match sign {
                 ';' => return Some(at),
+                '(' if self.is_enclosed => {
+                    depth += 1;
+                    1
+                }
+                ')' if self.is_enclosed => {
+                    let Some(outer) = depth.checked_sub(1) else {
+                        return Some(at);
+                    };
+                    depth = outer;
+                    1
+                }
                 '\'' => {
                     goes_on_escaped = was_escaped;
                     quoted(rest, sign, was_escaped || self.escapes.escapes_single)?
@@ -239,6 +263,23 @@ fn variable(sql: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_closes_more_than_it_opens_ends_an_enclosed_query() {
+        use StatementEnd::{Ambiguous, EndOfText, Semicolon};
+        let cases = [
+            ("select (1), f(x, (2)) from t", EndOfText),
+            ("select ')', \"a)\", $$)$$ -- )\n, /* ) */ 1", EndOfText),
+            ("select 1) to stdout; drop table t", Semicolon(8)),
+            ("select (1)) to program 'x' --", Semicolon(10)),
+            ("select 1; select 2", Semicolon(8)),
+            ("select '\\') ' from t", Ambiguous),
+        ];
+        for (sql, end) in cases {
+            assert_eq!(find_enclosed_end(Dialect::Postgres, sql), end, "{sql}");
+        }
+        assert_eq!(find_statement_end(Dialect::Postgres, "a)"), EndOfText);
+    }
 
     #[test]
     fn a_statement_ends_where_the_database_ends_it() {

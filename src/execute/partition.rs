@@ -136,7 +136,8 @@ impl PartitionTask<'_> {
         coming: &mut RowStream<'_>,
         unfinished: &UnfinishedPart,
     ) -> Result<PartRecord> {
-        write_part(unfinished, |out| {
+        let mut wrote = 0;
+        let written = write_part(unfinished, |out| {
             let mut encoder = self
                 .target
                 .begin(&self.session.table_state().arrow_schema, Box::new(out))?;
@@ -159,9 +160,15 @@ impl PartitionTask<'_> {
             if !group.is_empty() {
                 encoder.write(concat_batches(group)?)?;
             }
-            encoder.finish()?;
+            wrote = encoder.finish()?;
             Ok(count)
-        })
+        })?;
+        let read = written.rows;
+        if wrote != read {
+            let written = wrote;
+            return Err(InputError::RowCount { read, written }.into());
+        }
+        Ok(written)
     }
 
     fn finish_part(

@@ -211,6 +211,16 @@ pub(super) fn check_cache_overlap(place: &FlowPaths<'_>, cache: &Path, problems:
             problem
                 .with_hint("that is the name of the folder in which receipts lie: choose another"),
         );
+    } else if store.is_some_and(|store| store.iter().any(|name| name == ".hygge")) {
+        let problem = Problem::new(
+            flow.spans.store,
+            format!(
+                "the store of flow {} lies in a folder called .hygge",
+                flow.name
+            ),
+            "its store",
+        );
+        problems.push(problem.with_hint("that is where receipts and locks lie: choose another"));
     }
     let Some((home, deep)) = home else { return };
     // What is hidden is not read.

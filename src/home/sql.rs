@@ -38,6 +38,7 @@ use super::{
 use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::config::value_types::SliceWidth;
+use crate::connection::lexer::{StatementEnd, find_enclosed_end};
 use crate::connection::types::ColumnType;
 use crate::connection::{self, ConnectionError, Databases, Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
@@ -154,6 +155,12 @@ pub async fn join_partition(
     databases: &Databases,
 ) -> Result<Arc<dyn ReadSession>> {
     let database = databases.for_connection(connection)?;
+    // It is read in parentheses, by rights that whoever wrote the job need not have.
+    if find_enclosed_end(database.dialect, spec.statement()) != StatementEnd::EndOfText {
+        let error = "the job has more than one statement to read by";
+        return Err(Error::new(ErrorKind::Config, error)
+            .with_hint("it was not written by hygge, or altered since"));
+    }
     Ok(Arc::new(
         SqlReadSession::join(spec, connection, &database).await?,
     ))

@@ -54,7 +54,7 @@ pub enum AppendError {
     #[error("the receipt does not say what part {0} was made from")]
     UnknownInputs(String),
     /// The index remembers a receipt that is gone.
-    #[error("store {} is gone with its receipt, which says what was moved", .0)]
+    #[error("{0} is gone with its receipt, which says what was moved")]
     ReceiptLost(String),
     /// The new inputs have other columns.
     #[error("input {input} has other columns than its store: {difference}")]

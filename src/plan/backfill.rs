@@ -163,6 +163,7 @@ impl Preparer<'_> {
         work.components = components;
         work.schema = Some(answer.schema_digest);
         work.columns = answer.recorded_columns.clone();
+        schema_changes::unite_nullability(&mut work.columns, &published.columns);
         let table = self.view().table_work(flow, answer, recipe, &parts, state);
         work.source = WorkSource::Table(table);
         work.parts = parts;

@@ -14,8 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::Flow;
 use crate::home::RowSource;
-use crate::store::StoreError;
 use crate::store::receipt::PublishedSet;
+use crate::store::{StoreError, StoreLocation};
 
 impl PlanView<'_> {
     /// Nothing is in a flow's store that hygge did not make, unless it takes the folder over.
@@ -68,7 +68,13 @@ impl PlanView<'_> {
         let request = &self.context.request;
         let state = self.flows.store(&flow.name)?;
         if state.is_receipt_lost && !request.is_forced(&flow.name) {
-            let store = self.context.project.open_store(flow)?.display_name();
+            let store = match flow.store.location() {
+                StoreLocation::Folder(_) => {
+                    let folder = self.context.project.store_id(flow).index_key();
+                    format!("store {}", folder.display())
+                }
+                StoreLocation::Table(table) => table.to_string(),
+            };
             return Err(AppendError::ReceiptLost(store).into());
         }
         let table = flow.home.as_rows();

@@ -48,29 +48,28 @@ impl InspectedFiles {
 }
 
 impl FileWork {
-    /// Files that become parts of the target; which parts, is not decided yet.
-    ///
-    /// # Errors
-    /// They cannot become such parts.
-    pub(super) fn new(
-        files: Vec<Input>,
-        layouts: Vec<Layout>,
-        target: &OutputSpec,
-        format: &dyn Format,
-    ) -> Result<Self> {
-        let known: Vec<&Layout> = layouts.iter().collect();
-        let transfer = if files.is_empty() {
-            TransferMode::Undecoded
-        } else {
-            TransferMode::new(format, &known, target)?
-        };
-        Ok(Self {
+    /// Files that pass as they are, as long as nothing else is decided.
+    pub(super) fn new(files: Vec<Input>, layouts: Vec<Layout>) -> Self {
+        Self {
             files,
             layouts,
-            transfer,
+            transfer: TransferMode::Undecoded,
             inspected: InspectedFiles::default(),
             shared_groups: SharedGroups::default(),
-        })
+        }
+    }
+
+    /// The same for parts of this target.
+    ///
+    /// # Errors
+    /// The files cannot become such parts.
+    pub(super) fn with_target(self, format: &dyn Format, target: &OutputSpec) -> Result<Self> {
+        if self.files.is_empty() {
+            return Ok(self);
+        }
+        let layouts: Vec<&Layout> = self.layouts.iter().collect();
+        let transfer = TransferMode::new(format, &layouts, target)?;
+        Ok(Self { transfer, ..self })
     }
 
     /// The same, with the groups from which several of these parts are cut.

@@ -96,7 +96,9 @@ impl Planner {
             ..
         } = &self.context;
         let stores = &self.flows.index_cache.stores;
-        if cache.index.reset.is_some() || store_owners::is_moved_project(project, stores) {
+        let index = &cache.index;
+        let has_lost_receipts = index.reset.is_some() || index.is_migrated;
+        if has_lost_receipts || store_owners::is_moved_project(project, stores) {
             find_receipts(project, &mut self.flows.index_cache)?;
         }
         if self.context.is_building {

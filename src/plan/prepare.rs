@@ -105,7 +105,7 @@ impl Preparer<'_> {
         let scope = self.build_scope(flow, state).await?;
         let cache = &self.context.cache;
         let layouts = self.layouts.layouts(cache, format, &scope.files).await?;
-        let files = FileWork::new(scope.files, layouts, &target, format)?;
+        let files = FileWork::new(scope.files, layouts);
         let mut parts = scope.retained;
         let found = check_files(flow, format, &files)?;
         if let Some(schema) = scope
@@ -121,16 +121,18 @@ impl Preparer<'_> {
         {
             return Err(error);
         }
+        let counted = files.names().into_iter().zip(&files.layouts);
+        slice::check_part_count(counted, target.rows_per_file)?;
+        let files = files.with_target(format, &target)?;
         let mut new = new_parts(&files, &key.recipe_digest(), &target);
         if !self.context.request.is_forced(&flow.name) {
             self.find_existing(flow, state, &mut new).await?;
         }
         reuse_numbers(&mut new, &scope.freed_numbers);
         parts.append(&mut new);
-        files.check_decodable(&parts, format, &target)?;
         let mut work = FlowWork {
             schema: found.or(scope.schema),
-            columns: recorded_columns(&files, format, state),
+            columns: recorded_columns(&files, format, state, &parts),
             sequence: scope.sequence,
             remarks: file_remarks(flow, format, &files, state)?,
             source: WorkSource::Files(files.with_shared_groups(&parts)),
@@ -145,6 +147,9 @@ impl Preparer<'_> {
                 .set(MADE_VERSION, target.format.output_version());
         }
         work.part_names(flow, &[])?;
+        if let Some(files) = work.files() {
+            files.check_decodable(&work.parts, format, &target)?;
+        }
         Ok(work)
     }
 
@@ -316,9 +321,7 @@ fn check_files(flow: &Flow, format: &dyn Format, work: &FileWork) -> Result<Opti
     let open = |file: usize| work.files[file].open();
     check_schemas(format, &known, open)?;
     check_folder_values(flow.home.as_ref(), format, &names, open)?;
-    let counted = names.iter().copied().zip(known.iter().copied());
-    slice::check_part_count(counted, flow.store.output_spec().rows_per_file)?;
-    Ok(known.first().map(|layout| layout.logical_digest))
+    Ok(known.first().map(|layout| layout.column_set_digest))
 }
 
 /// What is to be said of files besides.
@@ -342,25 +345,36 @@ fn file_remarks(
     Ok(remarks)
 }
 
-/// The columns of files, as they are recorded; without files those of before.
+/// The columns of files, as they are recorded; without files those of before. What may be null in
+/// one of them, or in a part that stays, may be null in the set.
 fn recorded_columns(
     work: &FileWork,
     format: &dyn Format,
     state: &StoreState,
+    parts: &[PlannedPart],
 ) -> Vec<RecordedColumn> {
-    match work.files.first() {
+    let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
+    let before = published.map_or(&[][..], |published| published.columns.as_slice());
+    let mut distinct = HashSet::new();
+    let others = work.files.iter().zip(&work.layouts);
+    let mut schemas = others
+        .filter(|(_, layout)| distinct.insert(layout.stored_digest))
         // A file that changes meanwhile is noticed when it is read.
-        Some(file) => file
-            .open()
-            .and_then(|file| schema_changes::file_columns(format, &file))
-            .unwrap_or_default(),
-        None => state
-            .receipt
-            .as_ref()
-            .and_then(|receipt| receipt.latest())
-            .map(|published| published.columns.clone())
-            .unwrap_or_default(),
+        .map(|(file, _)| {
+            let opened = file.open();
+            let columns = opened.and_then(|file| schema_changes::file_columns(format, &file));
+            columns.unwrap_or_default()
+        });
+    let Some(mut columns) = schemas.next() else {
+        return before.to_vec();
+    };
+    for other in schemas {
+        schema_changes::unite_nullability(&mut columns, &other);
     }
+    if parts.iter().any(|part| part.name.is_some()) {
+        schema_changes::unite_nullability(&mut columns, before);
+    }
+    columns
 }
 
 /// The parts that files become.

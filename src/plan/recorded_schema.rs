@@ -80,14 +80,16 @@ pub async fn schema_history(
 ) -> Result<Vec<SchemaChange>> {
     let sets = cache.index.past_sets(project.store_id(flow)).await?;
     let mut history: Vec<SchemaChange> = Vec::new();
+    let mut before: Option<Vec<RecordedColumn>> = None;
     for set in sets.into_iter().rev() {
         let PublishedSet { at, columns, .. } = set.published;
         if columns.is_empty() {
             continue;
         }
-        let before = history.last().map(|change| &change.schema.columns);
-        let changes = before.map_or_else(Vec::new, |before| describe_changes(before, &columns));
-        if before.is_none() || !changes.is_empty() {
+        let is_first = before.is_none();
+        let before = before.replace(columns.clone());
+        let changes = before.map_or_else(Vec::new, |before| describe_changes(&before, &columns));
+        if is_first || !changes.is_empty() {
             history.push(SchemaChange {
                 run: set.run,
                 schema: RecordedSchema { at, columns },

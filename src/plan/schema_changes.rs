@@ -12,7 +12,10 @@ use crate::format::{FileColumn, Format, OpenFile};
 use crate::home::{RecordedColumn, TableState};
 use crate::store::receipt::PublishedSet;
 
-/// The columns of a file, as they are recorded.
+/// More columns of files than this are not recorded: all receipts have them, and the history.
+const MAX_RECORDED_COLUMNS: usize = 100_000;
+
+/// The columns of a file, as they are recorded; none of one that has too many.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -24,7 +27,11 @@ pub(super) fn file_columns(format: &dyn Format, file: &OpenFile) -> Result<Vec<R
         nullable: Some(column.is_nullable),
     };
     let columns = format.reader().columns(file)?;
-    Ok(columns.into_iter().map(recorded).collect())
+    Ok(if columns.len() > MAX_RECORDED_COLUMNS {
+        Vec::new()
+    } else {
+        columns.into_iter().map(recorded).collect()
+    })
 }
 
 impl PlanView<'_> {
@@ -146,6 +153,18 @@ pub(super) fn check_unchanged_columns(
         ),
     };
     Err(Error::new(ErrorKind::Flow, error).with_hint(hint))
+}
+
+/// Makes nullable what may be null in others of the set: what these do not say is not known.
+pub(super) fn unite_nullability(columns: &mut [RecordedColumn], others: &[RecordedColumn]) {
+    for column in columns {
+        let other = others.iter().find(|other| other.name == column.name);
+        column.nullable = match (column.nullable, other.and_then(|other| other.nullable)) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
+    }
 }
 
 /// Which columns may be null that never were, or the other way round, in words.

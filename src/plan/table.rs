@@ -156,6 +156,9 @@ impl Preparer<'_> {
         let mut work = FlowWork::from_state(flow, key, &state);
         work.schema = Some(answer.schema_digest);
         work.columns = answer.recorded_columns.clone();
+        if let Some(published) = published.filter(|_| stays) {
+            schema_changes::unite_nullability(&mut work.columns, &published.columns);
+        }
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
             work.sequence = published
                 .max_sequence

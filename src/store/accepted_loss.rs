@@ -37,7 +37,7 @@ fn marker_path(store: &StoreId) -> PathBuf {
                 .join(fs::with_suffix(name, LOST_SUFFIX))
         }
         StoreId::Table(table) => table
-            .folder()
+            .files_folder()
             .join(format!("{}{LOST_SUFFIX}", table.name())),
     }
 }

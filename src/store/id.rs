@@ -4,7 +4,6 @@
 //! It looks at nothing: whether there is such a store it does not know.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::fingerprint::Fingerprint;
@@ -46,14 +45,6 @@ impl StoreId {
         }
     }
 
-    /// The table, where it is one.
-    pub fn table(&self) -> Option<&TableId> {
-        match self {
-            Self::Folder(_) => None,
-            Self::Table(table) => Some(table),
-        }
-    }
-
     /// What the index knows it by.
     pub fn index_key(&self) -> Cow<'_, Path> {
         match self {
@@ -92,7 +83,7 @@ impl TableId {
     }
 
     /// The folder of its files on this machine.
-    pub fn folder(&self) -> &Path {
+    pub fn files_folder(&self) -> &Path {
         &self.folder
     }
 
@@ -110,12 +101,6 @@ impl TableId {
     /// The file of its lock.
     pub fn lock_file(&self) -> PathBuf {
         self.folder.join(format!("{}.lock", self.name))
-    }
-}
-
-impl fmt::Display for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.index_key().display())
     }
 }
 

@@ -121,6 +121,11 @@ trait Place {
     /// The numbers that a reader finds there, sorted; nothing where there is no store.
     fn ids(&self) -> Option<Vec<i64>>;
 
+    /// What else is in the place besides files of the project.
+    fn others_there(&self) -> String {
+        String::new()
+    }
+
     /// Puts something there that hygge did not make.
     fn put_foreign(&self);
 
@@ -271,6 +276,21 @@ impl Place for TablePlace {
         )
     }
 
+    /// The tables of the database.
+    fn others_there(&self) -> String {
+        self.database.ask(match self.database.kind {
+            Kind::Sqlite => "SELECT name FROM sqlite_master ORDER BY name",
+            Kind::Postgres => {
+                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+                 ORDER BY relname"
+            }
+            Kind::MySql => {
+                "SELECT table_name FROM information_schema.tables \
+                 WHERE table_schema = database() ORDER BY table_name"
+            }
+        })
+    }
+
     fn put_foreign(&self) {
         self.database.run("CREATE TABLE orders (id bigint)");
         self.database.run("INSERT INTO orders VALUES (99)");
@@ -381,7 +401,7 @@ fn check_settings(place: &impl Place) {
 
 fn check_empty(place: &impl Place) {
     let session = place.open(&place.block()).session;
-    let before = files_of(place.sandbox());
+    let before = (files_of(place.sandbox()), place.others_there());
     let stats = session.observe().expect("stats");
     assert_eq!(stats.receipt, None);
     assert!(!stats.live.exists && stats.live.files.is_empty());
@@ -392,7 +412,7 @@ fn check_empty(place: &impl Place) {
     assert!(removable.files.is_empty() && removable.bytes == 0);
     session.check().expect("it can be published to");
     assert_eq!(place.ids(), None);
-    assert_eq!(files_of(place.sandbox()), before);
+    assert_eq!((files_of(place.sandbox()), place.others_there()), before);
 }
 
 fn check_lock(place: &impl Place) {

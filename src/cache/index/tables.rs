@@ -39,17 +39,15 @@ const MIGRATIONS: &[(i64, &[&str])] = &[
     (3, &["DELETE FROM receipt;", HISTORY]),
     (4, &["DELETE FROM receipt;"]),
     (5, &[ACCEPTED_LOSS]),
-    // Flows are looked at once, by which all receipts are known again.
-    (
-        6,
-        &["DELETE FROM receipt;", "UPDATE store SET witness = NULL;"],
-    ),
+    (6, &["DELETE FROM receipt;"]),
 ];
 
 /// How the index looks that was opened.
 pub(super) enum SchemaState {
     /// It has the tables of today now.
     Ready,
+    /// It has the tables of today now, and nothing is known of receipts any more.
+    Migrated,
     /// It was empty, and has the tables of today now.
     Empty,
     /// It is so old that nothing can be taken over.
@@ -170,6 +168,6 @@ pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<SchemaSt
     Ok(if found == 0 {
         SchemaState::Empty
     } else {
-        SchemaState::Ready
+        SchemaState::Migrated
     })
 }

@@ -11,12 +11,13 @@ use crate::fs;
 impl Coordinator<'_> {
     /// Has a flow's store locked and recovered.
     pub(super) fn lock_store(&mut self, flow: &FlowName) -> Result<()> {
-        let locker = self.store_locker(flow)?;
+        // A store that cannot be is an error of its flow, not of the run.
+        let locker = self.store_locker(flow);
         let project = &self.planner.context.project.config.name;
         let holder = fs::lock_holder_text(&format!("flow {flow} of {project}"));
         let waiting = self.announcer.wait_sender(flow);
         self.tasks.spawn_thread(flow, TaskKind::Locking, move || {
-            TaskResult::Locked(locker.lock_and_recover(&holder, &waiting))
+            TaskResult::Locked(locker.and_then(|store| store.lock_and_recover(&holder, &waiting)))
         });
         Ok(())
     }

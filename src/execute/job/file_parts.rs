@@ -182,6 +182,14 @@ impl PartSpec {
         if self.pieces.is_empty() && files.is_empty() {
             return Err("a part of no file");
         }
+        let layouts = self.pieces.iter().map(|piece| files.get(piece.file));
+        let layouts: Vec<&Layout> = layouts.flatten().map(|file| &file.layout).collect();
+        if layouts
+            .windows(2)
+            .any(|pair| pair[0] != pair[1] && !pair[0].can_pack_with(pair[1]))
+        {
+            return Err("a part of files that cannot share one");
+        }
         let mut rows = Some(0_u64);
         for piece in &self.pieces {
             let more = piece_rows(piece, files)?;

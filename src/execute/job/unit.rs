@@ -107,7 +107,11 @@ impl UnitSpec {
             runtime.handle(),
             interrupted,
         );
-        runtime.block_on(session.close());
+        runtime.block_on(async {
+            session.close().await;
+            // What is given up ends at the server before this process does.
+            databases.wait_for_cancellations().await;
+        });
         let made = made?;
         records.write(&own, &made)?;
         Ok(made)

@@ -71,14 +71,14 @@ impl StoreSession for SqlStore {
     }
 
     fn lock(&self, holder: &str) -> Result<Lock, StoreError> {
-        nofollow::create_folder(self.id.folder())?;
+        nofollow::create_folder(self.id.files_folder())?;
         let lock = Lock::try_exclusive(&self.id.lock_file(), holder)?;
         self.check_existing_rows()?;
         Ok(lock)
     }
 
     fn folders(&self) -> Vec<PathBuf> {
-        vec![self.id.folder().to_path_buf()]
+        vec![self.id.files_folder().to_path_buf()]
     }
 
     fn latest_parts(&self, _: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
