@@ -702,7 +702,6 @@ mod rows {
         let first = opened.wait_for(receiver.recv()).expect("rows");
         assert_eq!(first.rows.height(), 1);
         drop(receiver);
-        reading.abort();
         let read = opened.wait_for(reading).ok().and_then(Result::ok);
         assert_ne!(read, Some(ROWS.unsigned_abs()), "it went on to the end");
         opened.close(&session);
