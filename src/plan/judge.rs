@@ -7,6 +7,7 @@ use super::context::not_observed_error;
 use super::orphans;
 use super::planner::Planner;
 use super::queries::FlowKey;
+use super::schema_changes;
 use super::stale::{Reason, Verdict};
 use super::work::FlowWork;
 use super::{Plan, PlannedFlow};
@@ -208,9 +209,12 @@ impl Planner {
             .receipt(&flow.name)
             .and_then(|receipt| receipt.published.as_ref());
         let old = published.and_then(|published| published.schema_digest);
+        // The digest says nothing of their order.
+        let is_reordered = published.is_some_and(|published| {
+            schema_changes::stand_in_another_order(&published.columns, &work.columns)
+        });
         if let (Some(old), Some(new)) = (old, work.schema)
-            && old != new
-            && !work.has_schema(&old)
+            && (is_reordered || old != new && !work.has_schema(&old))
             && !reasons
                 .iter()
                 .any(|reason| matches!(reason, Reason::Schema { .. }))

@@ -90,16 +90,21 @@ impl PlanView<'_> {
 pub(super) fn describe_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<String> {
     let mut told = column_changes(before, now);
     told.extend(nullability_changes(before, now));
+    if told.is_empty() && stand_in_another_order(before, now) {
+        told.push("they stand in another order".into());
+    }
+    told
+}
+
+/// True where columns that are known do not come by the same names in the same order.
+pub(super) fn stand_in_another_order(before: &[RecordedColumn], now: &[RecordedColumn]) -> bool {
     let names = |columns: &[RecordedColumn]| {
         columns
             .iter()
             .map(|column| column.name.clone())
             .collect::<Vec<_>>()
     };
-    if told.is_empty() && !now.is_empty() && names(before) != names(now) {
-        told.push("they stand in another order".into());
-    }
-    told
+    !before.is_empty() && !now.is_empty() && names(before) != names(now)
 }
 
 /// The home has the columns that were moved.
