@@ -207,13 +207,14 @@ impl SqlStore {
 
     /// No rows of others are where its own shall be.
     fn check_existing_rows(&self) -> Result<(), StoreError> {
-        let has_receipt = self.receipt()?.is_some();
-        let is_foreign = !has_receipt && !self.adopt;
-        let contents = self.run_blocking(move |store, database| async move {
+        let contents = self.run_blocking(|store, database| async move {
             table_contents::read_contents(&store, &database).await
         })?;
         match contents {
-            TableContents::HasRows if is_foreign => Err(self.foreign_rows_error()),
+            // The receipt second: another process that published meanwhile has committed both.
+            TableContents::HasRows if !self.adopt && self.receipt()?.is_none() => {
+                Err(self.foreign_rows_error())
+            }
             TableContents::Absent if self.create == TableCreation::Never => {
                 Err(self.no_table_error())
             }
