@@ -39,7 +39,7 @@ use named_blocks::UnusedBlock;
 use node::{Key, Node, NodeValue};
 use problem::{Problem, Problems, Span, closest_match};
 use schema::{
-    CacheFields, CacheKeep, FlowMode, OnChanged, OnRepeated, OnVanished, OptionsFields,
+    CacheFields, CacheKeep, FlowMode, OnChanged, OnDrift, OnRepeated, OnVanished, OptionsFields,
     ProjectFields, SharedFields,
 };
 use value_types::{BoundedNumber, ByteSize, ConfigDuration, Percentage};
@@ -118,6 +118,8 @@ pub struct FlowBlock {
     pub on_vanished: Option<OnVanished>,
     /// What becomes of one that has the bytes of another that is gone.
     pub on_repeated: Option<OnRepeated>,
+    /// What becomes of columns of the home that have changed.
+    pub on_drift: Option<OnDrift>,
     /// How many of a hundred rows may vanish in one build.
     pub max_shrink: Option<Percentage>,
     /// How long a build of it may take.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::problem::Span;
-use crate::config::schema::{OnChanged, OnRepeated, OnVanished};
+use crate::config::schema::{OnChanged, OnDrift, OnRepeated, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::key::Components;
 use crate::format::Format;
@@ -75,6 +75,8 @@ pub struct Flow {
     pub tags: Vec<String>,
     /// How a build changes the store.
     pub mode: Mode,
+    /// What becomes of columns of its home that have changed.
+    pub on_drift: OnDrift,
     /// How many of a hundred rows may vanish in one build.
     pub max_shrink: u8,
     /// How long a build of it may take.
@@ -172,6 +174,10 @@ pub struct FlowSpans {
     pub store: Span,
 }
 
+/// Settings of a recipe that decide which columns files have for their flow: a part's key has what
+/// that is for its files.
+pub const COLUMN_SETTINGS: [&str; 2] = ["home.hive_types", "home.schema"];
+
 /// How often a flow is tried again where nothing is said.
 const DEFAULT_RETRIES: u64 = 3;
 
@@ -189,7 +195,7 @@ impl PartialEq for Flow {
             );
             (
                 names,
-                flow.mode,
+                (flow.mode, flow.on_drift),
                 flow.max_shrink,
                 flow.timeout,
                 (flow.queue_size, flow.retries),
@@ -215,9 +221,11 @@ impl Flow {
             None => {
                 recipe.set("home.format", input.id());
                 recipe.set("home.format.version", input.version());
-                input.settings().iter().for_each(|(key, value)| {
-                    recipe.set(format!("home.{key}"), setting_text(value))
-                });
+                let columns = self.home.as_files().map(|files| files.column_settings());
+                let columns = columns.unwrap_or_default();
+                for (key, value) in input.settings().iter().chain(&columns) {
+                    recipe.set(format!("home.{key}"), setting_text(value));
+                }
             }
         }
         recipe.set("store.format", target.format.id());

@@ -4,14 +4,17 @@
 
 mod arrays;
 pub mod batch;
+pub mod canonical_schema;
 mod column_tree;
 mod error;
 pub mod ipc;
 pub mod parquet;
+pub mod projection;
 pub mod shared_groups;
 mod shared_heads;
 pub mod sniff;
 mod transfer;
+pub mod widening;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -33,7 +36,10 @@ use crate::storage::{Location, RandomRead, Version};
 use shared_groups::SharedGroups;
 
 pub use error::FormatError;
-pub use transfer::{RecodedRows, TransferMode, check_recodable, move_groups, recode};
+pub use transfer::{
+    ProjectedFiles, RecodedRows, TransferMode, check_recodable, move_groups, recode,
+    recode_projected,
+};
 
 /// A file format, made from the options that the config gives it.
 ///
@@ -283,6 +289,11 @@ impl Layout {
             self.stored_digest,
         ]
         .contains(schema)
+    }
+
+    /// True where both files have the same columns, in whatever order.
+    pub fn has_columns_of(&self, other: &Self) -> bool {
+        self.column_set_digest == other.column_set_digest
     }
 
     /// True where its numbers can be those of a file: its groups have its rows, and all can be

@@ -5,6 +5,7 @@
 pub mod files;
 pub mod flow;
 mod glob;
+mod hive;
 pub mod sql;
 mod table_formats;
 mod unread_files;
@@ -17,13 +18,14 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use polars_arrow::datatypes::ArrowSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::connection::Databases;
-use crate::connection::types::SqlColumn;
+use crate::connection::types::{ColumnType, SqlColumn};
 use crate::error::{Error, ErrorKind, Result as Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::format::Format;
@@ -32,6 +34,7 @@ use crate::format::sniff::sniff_extension;
 use crate::fs::{self, FsError};
 use crate::storage::{Location, Version};
 
+pub use hive::{FolderValue, inferred_type};
 pub use sql::{PartitionSpec, join_partition};
 pub use table_formats::TableFormat;
 
@@ -128,9 +131,32 @@ pub trait FileSource: Debug + Send + Sync {
     /// It cannot be listed.
     fn describe_unread_files(&self) -> Result<Vec<String>, HomeError>;
 
-    /// Values that stand in the names of the folders of a file that was listed, and may be in no
-    /// file: column and value.
-    fn hive_partition_values(&self, name: &str) -> Vec<(String, String)>;
+    /// Values that stand in the names of the folders of a file that was listed, from above, and may
+    /// be in no file.
+    fn folder_values(&self, name: &str) -> Vec<FolderValue>;
+
+    /// The types that columns in names of folders shall have.
+    fn folder_types(&self) -> &BTreeMap<String, ColumnType>;
+
+    /// What becomes of columns in which its files differ.
+    fn schema_rule(&self) -> FileSchema;
+
+    /// Which columns its files have for a flow, by words of the config.
+    fn column_settings(&self) -> Settings;
+}
+
+/// What becomes of columns in which the files of a home differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum FileSchema {
+    #[default]
+    /// The flow fails.
+    Strict,
+    /// All columns come: they are null where a file lacks them, and types are widened.
+    Union,
+    /// The columns that are recorded come, or else those of the first file.
+    First,
 }
 
 impl PartialEq for dyn Home {
@@ -447,17 +473,35 @@ pub enum HomeError {
         /// What it is.
         table_format: TableFormat,
     },
-    /// A column that is in no file.
-    #[error(
-        "{file}: the column {column} stands only in the name of a folder, {column}={value}, and would be lost"
-    )]
-    HivePartitionColumn {
+    /// A value in the name of a folder is none of its column's type.
+    #[error("{file}: the folder {column}={value} says no {wanted}, which column {column} is")]
+    FolderValue {
         /// The file, below the home.
         file: String,
         /// The column.
         column: String,
         /// Its value in that folder.
         value: String,
+        /// Its type.
+        wanted: String,
+    },
+    /// Folders that say other columns than those of another file.
+    #[error("{file}: no folder around it says the column {column}, as the folders of {sibling} do")]
+    NoFolderValue {
+        /// The file, below the home.
+        file: String,
+        /// The column.
+        column: String,
+        /// The other file.
+        sibling: String,
+    },
+    /// Two folders around a file, of one column.
+    #[error("{file}: two folders around it say the column {column}")]
+    TwoFolderValues {
+        /// The file, below the home.
+        file: String,
+        /// The column.
+        column: String,
     },
     /// A name that cannot be kept.
     #[error("the name {} is not UTF-8", .0.display())]
@@ -504,8 +548,11 @@ impl From<HomeError> for Error {
             HomeError::ForeignTable { .. } => Some(
                 "read as plain files, rows that were removed would come back: let a program that reads such tables write its rows into another folder, and make that the home",
             ),
-            HomeError::HivePartitionColumn { .. } => Some(
-                "make one flow of each folder: name it in home.path, as in home: home/year=2024, or in glob; or write the column into the files",
+            HomeError::FolderValue { .. } => Some(
+                "hive_types of the home gives the column another type, such as text; or rename the folder",
+            ),
+            HomeError::NoFolderValue { .. } | HomeError::TwoFolderValues { .. } => Some(
+                "all files of a home lie below folders of the same columns: move the file, or choose the others by glob",
             ),
             HomeError::Missing(path) if path.to_string_lossy().contains('*') => Some(
                 "a glob stands beside the path: {path: folder, glob: \"*.parquet\"}; entities: {from: \"folder/*\"} makes one flow of each",

@@ -5,10 +5,14 @@ mod backfill;
 pub mod check;
 mod compare;
 mod context;
+mod drift;
 mod existing_parts;
 pub mod file_work;
 pub mod flow_states;
+mod folder_values;
 mod hash_progress;
+mod home_columns;
+mod home_files;
 pub mod index_cache;
 mod input_checks;
 mod judge;
@@ -33,6 +37,7 @@ pub mod table;
 mod table_columns;
 pub mod table_states;
 pub mod table_work;
+mod united_columns;
 mod upstream;
 mod view;
 pub mod work;
@@ -91,6 +96,7 @@ impl PlannedFlow {
             .into_iter()
             .flat_map(|table| &table.remarks)
             .chain(&work.remarks)
+            .chain(&work.warnings)
             .cloned()
             .collect()
     }

@@ -310,46 +310,6 @@ fn what_lies_beside_a_table_is_read() {
 }
 
 #[test]
-fn a_column_that_stands_only_in_names_of_folders_is_not_lost() {
-    let config = |home: &str| format!("flows:\n  f: {{home: {home}, store: store}}\n");
-    let deep = "{path: home, glob: \"**/*.parquet\"}";
-    let sandbox = Sandbox::new(&config(deep));
-    for year in [2023, 2024] {
-        files::ints(&sandbox, &format!("home/year={year}/a.parquet"), 0..3);
-    }
-    fails(
-        &sandbox,
-        &["year=2023/a.parquet", "column year", "would be lost"],
-    );
-    for command in [&["check"][..], &["build", "--dry-run"]] {
-        let ran = sandbox.run(command);
-        assert!(
-            ran.text.contains("column year")
-                && ran.text.contains("hint: make one flow of each folder"),
-            "{}",
-            ran.text
-        );
-    }
-    // Who names the folder knows its value, and nothing is lost where the files have the column.
-    for home in [
-        "home/year=2023",
-        "{path: home, glob: \"year=2023/*.parquet\"}",
-    ] {
-        let named = Sandbox::new(&config(home));
-        files::ints(&named, "home/year=2023/a.parquet", 0..3);
-        assert_eq!(named.build(&[]).code, 0, "{home}");
-    }
-    let inside = Sandbox::new(&config(deep));
-    for id in [1, 2] {
-        files::ints(&inside, &format!("home/id={id}/a.parquet"), id..id + 1);
-    }
-    assert_eq!(inside.build(&[]).code, 0);
-    // Each kind of folders is looked at.
-    files::ints(&inside, "home/id=3/month=1/a.parquet", 3..4);
-    fails(&inside, &["id=3/month=1/a.parquet", "column month"]);
-}
-
-#[test]
 fn a_file_with_another_schema_is_named_with_its_column() {
     let sandbox = Sandbox::new("flows:\n  numbers: {home: home, store: store}\n");
     files::ints(&sandbox, "home/a.parquet", 0..10);

@@ -14,6 +14,7 @@ const BLOCKS: &[(&str, &str)] = &[
     ("## `options`", "/$defs/options"),
     ("### `options.cache`", "/$defs/cache"),
     ("## A flow", "/$defs/flow"),
+    ("### Changed columns", "/$defs/on_drift"),
     ("### An entity", "/$defs/entity"),
     ("### A pattern of entities", "/$defs/pattern"),
     ("## `home` of files", "/$defs/home/anyOf/0"),

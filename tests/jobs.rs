@@ -23,19 +23,24 @@ const CONFIG: &str = "flows:\n  \
     cut: {home: numbers, store: {path: out/cut, rows_per_file: 15, compression: gzip}}\n  \
     arrow: {home: numbers, store: {type: ipc, path: out/arrow, container: stream, compression: lz4}}\n  \
     back: {home: {type: ipc, path: arrow}, store: {path: out/back, rows_per_file: 15}}\n  \
-    none: {home: none, store: {path: out/none, rows_per_file: 15}}\n";
+    none: {home: none, store: {path: out/none, rows_per_file: 15}}\n  \
+    folders: {home: {path: folders, glob: \"**/*.parquet\"}, store: {path: out/folders, rows_per_file: 15}}\n  \
+    united: {home: {path: united, schema: union}, store: out/united}\n";
 
 fn project() -> Sandbox {
     let sandbox = Sandbox::new(CONFIG);
     for name in ["north", "south", "east"] {
         sandbox.sample(name, &format!("numbers/{name}.parquet"));
+        sandbox.sample(name, &format!("folders/of={name}/a.parquet"));
     }
     let write = "import pyarrow as pa, pyarrow.ipc as ipc, os, sys; os.makedirs(sys.argv[1]); \
                  table = pa.table({'id': range(70), 'name': pa.array(['a', 'b'] * 35).dictionary_encode()}); \
                  writer = ipc.new_file(sys.argv[1] + '/a.arrow', table.schema); writer.write_table(table, 20); writer.close(); \
                  import pyarrow.parquet as parquet; os.makedirs(sys.argv[2]); \
-                 parquet.write_table(table.slice(0, 0), sys.argv[2] + '/a.parquet')";
-    let folders = [sandbox.path("arrow"), sandbox.path("none")];
+                 parquet.write_table(table.slice(0, 0), sys.argv[2] + '/a.parquet'); os.makedirs(sys.argv[3]); \
+                 parquet.write_table(pa.table({'id': pa.array([1], pa.int32()), 'g': [{'x': [1]}]}), sys.argv[3] + '/a.parquet'); \
+                 parquet.write_table(pa.table({'id': [2**40], 'h': [None]}), sys.argv[3] + '/b.parquet')";
+    let folders = ["arrow", "none", "united"].map(|name| sandbox.path(name));
     let wrote = peers::run(write, &folders.each_ref().map(|folder| folder.as_os_str()));
     assert_success(&wrote);
     sandbox
@@ -44,7 +49,7 @@ fn project() -> Sandbox {
 /// The digests of all parts in all stores.
 fn published(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let flows = [
-        "whole", "packed", "repacked", "cut", "arrow", "back", "none",
+        "whole", "packed", "repacked", "cut", "arrow", "back", "none", "folders", "united",
     ];
     let mut parts = BTreeMap::new();
     for store in flows.map(|flow| format!("out/{flow}")) {
@@ -82,7 +87,7 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
 fn parts_that_other_processes_make_have_the_same_bytes() {
     let sandbox = project();
     let jobs = jobs(&sandbox);
-    assert_eq!(jobs.len(), 7, "{:?}", jobs.keys());
+    assert_eq!(jobs.len(), 9, "{:?}", jobs.keys());
     let mut made: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (flow, job) in &jobs {
         let file = format!("jobs/{flow}.json");
@@ -137,12 +142,12 @@ fn a_build_whose_parts_other_processes_make_publishes_the_same() {
     let sandbox = project();
     let executor = ProcessExecutor::new(&sandbox, BTreeMap::new());
     let (summary, failed) = build(&sandbox, &executor);
-    assert_eq!((summary.built, failed), (7, Vec::new()));
+    assert_eq!((summary.built, failed), (9, Vec::new()));
     let parts = published(&sandbox);
     assert_eq!(executor.count(), parts.len());
     // Nothing of it is made again, and a build makes the same by itself.
     let again = sandbox.build(&[]);
-    assert!(again.text.contains("\"fresh\":7"), "{}", again.text);
+    assert!(again.text.contains("\"fresh\":9"), "{}", again.text);
     let own = project();
     built(&own);
     assert_eq!(parts, published(&own));
@@ -155,7 +160,7 @@ fn what_another_process_hands_back_is_compared_with_what_it_was_asked_for() {
     let mut refused = |after, said: &str| {
         executor.after = after;
         let (summary, failed) = build(&sandbox, &executor);
-        assert_eq!(summary.failed, 7, "{failed:?}");
+        assert_eq!(summary.failed, 9, "{failed:?}");
         assert!(
             failed.iter().all(|error| error.contains(said)),
             "{failed:?}"
@@ -209,7 +214,7 @@ fn a_job_that_is_not_as_it_was_planned_is_refused() {
     refused("{", "the job cannot be read");
     refused(
         // Whatever else such a job says.
-        &job.replace("\"version\":4,\"work\"", "\"version\":1,\"new\":0,\"work\""),
+        &job.replace("\"version\":5,\"work\"", "\"version\":1,\"new\":0,\"work\""),
         "the job has version 1, which this hygge does not know",
     );
     refused(

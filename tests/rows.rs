@@ -63,7 +63,8 @@ proptest! {
         let layouts: Vec<Layout> = layouts.collect();
         let layouts: Vec<&Layout> = layouts.iter().collect();
         let sizes = vec![1000; files.len()];
-        let slices = slices(&layouts, &sizes, is_asked.then_some(asked));
+        let can_share = |one: usize, other: usize| layouts[one].can_pack_with(layouts[other]);
+        let slices = slices(&layouts, &sizes, is_asked.then_some(asked), &can_share);
         let total: u64 = files.iter().flatten().sum();
         assert_eq!(slices.iter().map(|slice| slice.rows).sum::<Option<u64>>(), Some(total));
         // One after the other, the pieces are all rows of all groups.

@@ -6,20 +6,8 @@ use serde_json::{Value, json};
 
 use crate::common::assert_success;
 use crate::common::databases::{Database, Kind};
-use crate::common::peers;
+use crate::common::peers::{self, parquet};
 use crate::common::sandbox::Sandbox;
-
-/// Writes a parquet file by pyarrow, of a schema and of rows in its words.
-fn parquet(sandbox: &Sandbox, name: &str, schema: &str, rows: &str) {
-    let path = sandbox.path(name);
-    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-    let lines = format!(
-        "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
-         table = pa.Table.from_pylist({rows}, schema=pa.schema({schema}))\n\
-         pq.write_table(table, sys.argv[1])"
-    );
-    assert_success(&peers::run(&lines, &[path.as_os_str()]));
-}
 
 /// Columns of several kinds, one of which is never null.
 const SCHEMA: &str = "[pa.field('id', pa.int64(), nullable=False), ('name', pa.string()), \
@@ -167,7 +155,9 @@ fn a_receipt_that_does_not_say_it_is_fresh_and_takes_it_from_its_files() {
 
 #[test]
 fn what_came_of_columns_is_told_by_the_runs_that_published_them() {
-    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: out}\n");
+    let sandbox = Sandbox::new(
+        "flows:\n  a: {home: home, store: out, on_drift: {removed: allow, widened: allow}}\n",
+    );
     let build = |schema: &str, rows: &str| {
         parquet(&sandbox, "home/a.parquet", schema, rows);
         let ran = sandbox.build(&[]);

@@ -115,7 +115,9 @@ fn forget_columns(sandbox: &Sandbox) {
 
 #[test]
 fn columns_that_came_went_or_changed_are_named() {
-    let sandbox = Sandbox::new("flows: {a: {home: home, store: out}}\n");
+    let sandbox = Sandbox::new(
+        "flows: {a: {home: home, store: out, on_drift: {removed: allow, retyped: allow, widened: allow}}}\n",
+    );
     for is_old in [false, true] {
         parquet(
             &sandbox,
@@ -179,7 +181,8 @@ fn columns_of_a_table_that_came_went_or_changed_are_named() {
     };
     for store in ["out", "{connection: shop, table: copied}"] {
         let sandbox = shop.project(&format!(
-            "  a: {{home: {{connection: shop, table: t}}, store: {store}}}\n"
+            "  a: {{home: {{connection: shop, table: t}}, store: {store}, on_drift: {{removed: allow, \
+             retyped: allow}}}}\n"
         ));
         for is_old in [false, true] {
             if is_old && store != "out" {

@@ -73,6 +73,13 @@ pub(super) struct Build {
     /// Publish sets from which more rows vanish than max_shrink allows
     #[arg(long)]
     accept_shrink: bool,
+    /// Publish sets whose columns have changed, whatever on_drift says
+    #[arg(long)]
+    accept_drift: bool,
+    /// Forget which columns the selected flows had: with schema: union or first, those of today's
+    /// files are the schema
+    #[arg(long, requires = "selection")]
+    forget_schema: bool,
     /// Build although N entities are gone that were published before, more than max_lost allows
     #[arg(long, value_name = "N")]
     accept_lost: Option<usize>,
@@ -226,6 +233,8 @@ impl BuildAttempt<'_> {
             force: build.force,
             slices: build.slice.clone(),
             accept_shrink: build.accept_shrink,
+            accept_drift: build.accept_drift,
+            forget_schema: build.forget_schema,
             ..PlanRequest::new(selected, self.interrupted.clone(), hashing)
         };
         session.start(request, access).await

@@ -407,6 +407,7 @@ impl<'c> Expander<'c> {
             on_changed: fields.on_changed,
             on_vanished: fields.on_vanished,
             on_repeated: fields.on_repeated,
+            on_drift: fields.on_drift,
             max_shrink: fields.max_shrink,
             timeout: fields.timeout,
             queue_size: fields.queue_size,

@@ -122,6 +122,41 @@ pub enum OnChanged {
     Ignore,
 }
 
+/// What becomes of columns of a home that have changed since its flow was built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename = "on_drift", deny_unknown_fields)]
+pub struct OnDrift {
+    /// A column that was not there.
+    #[schemars(example = &"fail", extend("default" = "allow"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub added: Option<DriftRule>,
+    /// A column that is gone.
+    #[schemars(example = &"warn", extend("default" = "fail"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed: Option<DriftRule>,
+    /// A column whose type is another, which does not hold all that the one before holds.
+    #[schemars(example = &"allow", extend("default" = "fail"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retyped: Option<DriftRule>,
+    /// A column whose type holds all that the one before holds, and more.
+    #[schemars(example = &"allow", extend("x-default" = "`allow` with `schema: union` of the home, else `fail`"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub widened: Option<DriftRule>,
+}
+
+/// What becomes of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum DriftRule {
+    /// It is published.
+    Allow,
+    /// It is published, and said.
+    Warn,
+    /// The flow fails before anything is published.
+    Fail,
+}
+
 /// What becomes of the rows of an input that is gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -218,6 +253,9 @@ pub struct SharedFields {
     /// With `mode: append`: whether a file with the bytes of one that was moved, and is gone, is that one under a new name, or more rows to add.
     #[schemars(example = &"add", extend("default" = "skip"))]
     pub on_repeated: Option<OnRepeated>,
+    /// What becomes of columns of the home that have changed: `allow`, `warn` or `fail` for each kind of change; `--accept-drift` publishes them once.
+    #[schemars(example = serde_json::json!({ "removed": "warn" }), extend("x-type" = "[rules](#changed-columns)", "x-default" = "see there"))]
+    pub on_drift: Option<OnDrift>,
     /// How many of a hundred rows may vanish in one build; `--accept-shrink` publishes the rest.
     #[schemars(example = &"10%", extend("default" = "99%"))]
     pub max_shrink: Option<Percentage>,

@@ -3,9 +3,13 @@
 //! Each stands for exactly one type of Arrow and of parquet. What a database has besides arrives as
 //! text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use polars_arrow::datatypes::{ArrowDataType, Field, TimeUnit};
+
+use crate::config::node::Node;
+use crate::config::problem::{Problem, Problems};
 
 /// The digits of the widest decimal.
 pub const MAX_PRECISION: u8 = 38;
@@ -115,6 +119,35 @@ impl ColumnType {
             ))),
         }
     }
+}
+
+/// Reads the types that a key of a block gives columns, by their words. `words` are those that are
+/// offered for one that is none.
+pub fn read_types<'w>(
+    types: Option<BTreeMap<String, String>>,
+    (node, key): (&Node, &str),
+    name: &str,
+    words: impl Iterator<Item = &'w str> + Clone,
+    problems: &mut Problems,
+) -> Option<BTreeMap<String, ColumnType>> {
+    let mut known = BTreeMap::new();
+    let mut is_sound = true;
+    for (column, word) in types.unwrap_or_default() {
+        let Some(kind) = ColumnType::from_name(&word) else {
+            let at = node.get(key);
+            let at = at.map_or(node.at, |types| types.span_of(&column));
+            let message =
+                format!("{key} of {name} gives the column {column} the unknown type {word:?}");
+            let otherwise = words.clone().collect::<Vec<_>>().join(", ");
+            let problem = Problem::new(at, message, "expected a type");
+            let otherwise = Some(format!("types are {otherwise}"));
+            problems.push(problem.with_suggestion(&word, words.clone(), otherwise));
+            is_sound = false;
+            continue;
+        };
+        known.insert(column, kind);
+    }
+    is_sound.then_some(known)
 }
 
 /// The types that need no more than a word.

@@ -113,7 +113,7 @@ impl PartTask {
         };
         let (unfinished, record) = make_from_files(
             &files,
-            work.transfer,
+            work.part_transfer(&part.slice.pieces),
             (&part.slice.pieces, part.slice.rows),
             &self.flow.store.output_spec(),
             &self.cache.staging,

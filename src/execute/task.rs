@@ -11,10 +11,11 @@ use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, UnfinishedPart};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::fingerprint::Fingerprint;
+use crate::format::projection::Projection;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{
-    Format, FormatError, InputFiles, Layout, OpenFile, OutputSpec, PartPieces, Piece, TransferMode,
-    move_groups, recode,
+    Format, FormatError, InputFiles, Layout, OpenFile, OutputSpec, PartPieces, Piece,
+    ProjectedFiles, TransferMode, move_groups, recode, recode_projected,
 };
 use crate::fs::{self, DigestWriter, FsError, nofollow};
 use crate::plan::file_work::{FileWork, InspectedFiles};
@@ -84,6 +85,8 @@ pub(super) struct PlannedFile<'a> {
     pub(super) version: &'a Version,
     pub(super) digest: Fingerprint,
     pub(super) layout: &'a Layout,
+    /// The columns that it has for its flow, where they are not its own.
+    pub(super) projection: Option<&'a Projection>,
 }
 
 /// Makes a part of these pieces, which have so many rows where that is known before. It is not
@@ -132,7 +135,7 @@ pub(super) fn make_from_files(
             }
         }
         None => write_part(&unfinished, |out| {
-            let (read, written) = write_pieces(format, transfer, &cut, target, Box::new(out))?;
+            let (read, written) = write_pieces(files, transfer, &cut, target, Box::new(out))?;
             decoded = read;
             Ok(written)
         })?,
@@ -148,21 +151,44 @@ pub(super) fn make_from_files(
 
 /// Moves or recodes pieces; gives how many rows were read, where they were decoded, and written.
 fn write_pieces(
-    home: &dyn Format,
+    files: &dyn PlannedFiles,
     transfer: TransferMode,
     pieces: &PartPieces<'_>,
     target: &OutputSpec,
     out: Box<dyn Write + Send + '_>,
 ) -> Result<(Option<u64>, u64), FormatError> {
+    let home = files.input_format();
     let compression = match transfer {
         TransferMode::Decoded { compression } => {
-            let rows = recode(home, pieces, target, compression, out)?;
+            let first = pieces.pieces.first().map_or(0, |piece| piece.file);
+            let rows = if files.file(first).projection.is_some() {
+                let projected = Projected(files);
+                recode_projected(home, pieces, &projected, target, compression, out)?
+            } else {
+                recode(home, pieces, target, compression, out)?
+            };
             return Ok((Some(rows.read), rows.written));
         }
         TransferMode::Undecoded => None,
         TransferMode::Recompressed { compression } => Some(compression),
     };
     Ok((None, move_groups(home, pieces, target, compression, out)?))
+}
+
+/// The columns that files have for their flow.
+struct Projected<'a>(&'a dyn PlannedFiles);
+
+impl ProjectedFiles for Projected<'_> {
+    fn projection(&self, file: usize) -> Option<&Projection> {
+        self.0.file(file).projection
+    }
+
+    fn first_row(&self, piece: &Piece) -> u64 {
+        let layout = self.0.file(piece.file).layout;
+        let before = layout.groups.iter().take(piece.group.unwrap_or_default());
+        let before: u64 = before.map(|group| group.rows).sum();
+        before + piece.rows.map_or(0, |(first, _)| first)
+    }
 }
 
 /// The files of a flow that is being built.
@@ -184,6 +210,7 @@ impl PlannedFiles for WorkFiles<'_> {
             version: &input.version,
             digest: input.digest,
             layout: &self.work.layouts[file],
+            projection: self.work.projection(file),
         }
     }
 

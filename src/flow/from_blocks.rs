@@ -168,6 +168,7 @@ fn make_flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> F
                 on_repeated: block.on_repeated.unwrap_or_default(),
             },
         },
+        on_drift: block.on_drift.unwrap_or_default(),
         max_shrink: block
             .max_shrink
             .map_or(DEFAULT_MAX_SHRINK, |percentage| percentage.0),

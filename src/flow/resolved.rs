@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{DEFAULT_RETRIES, Flow, Mode};
 use crate::config::Config;
+use crate::config::schema::OnDrift;
 use crate::config::value_types::{ConfigDuration, Percentage};
 
 /// The config as it was understood. Flows stand in the order of their names.
@@ -95,6 +96,9 @@ fn flow_block(flow: &Flow) -> Value {
     }
     if flow.mode == Mode::Merge {
         block["mode"] = "merge".into();
+    }
+    if flow.on_drift != OnDrift::default() {
+        block["on_drift"] = json!(flow.on_drift);
     }
     if flow.retries != DEFAULT_RETRIES {
         block["retries"] = flow.retries.into();

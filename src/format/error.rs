@@ -61,6 +61,20 @@ pub enum FormatError {
         /// The format of the target.
         format: &'static str,
     },
+    /// A value has no place in the type that its column has in the flow.
+    #[error("{}: row {row} of column {column} is {value}, which {wanted} cannot hold", path.display())]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The row, counted from 1.
+        row: u64,
+        /// The value.
+        value: String,
+        /// The type.
+        wanted: String,
+    },
     /// `keep` has no answer, because the input has several compressions and must be decoded.
     #[error(
         "compression: keep cannot be kept: the files must be decoded, and have several compressions ({0})"
@@ -133,7 +147,7 @@ impl FormatError {
             }
             Self::MixedCompressions(_) => Some("name one compression, such as compression: zstd"),
             Self::SchemaMismatch { .. } => Some(
-                "files of one flow need the same columns in the same order; give the others a flow of their own, or choose them by glob",
+                "schema: union of the home makes one schema of columns that differ; or choose the files by glob, and give the others a flow of their own",
             ),
             _ => None,
         }

@@ -36,6 +36,8 @@ use crate::config::{Settings, listing};
 use body::BodyCodec;
 use messages::IpcContents;
 
+pub(super) use messages::is_readable_schema;
+
 /// What errors call it.
 const NAME: &str = "Arrow IPC";
 

@@ -8,9 +8,10 @@ use std::io::{self, Write};
 use polars_arrow::datatypes::ArrowSchema;
 
 use super::batch::{RecordBatch, concat_batches};
+use super::projection::Projection;
 use super::{
     Compression, Encoder, Format, FormatError, Layout, OpenFile, OutputSpec, PartPieces,
-    Passthrough, Writer,
+    Passthrough, Piece, Writer,
 };
 
 /// Batches with fewer rows are joined: each becomes a group of the other format.
@@ -49,6 +50,27 @@ impl TransferMode {
                 compression: target.compression_for_rows()?,
             }),
         }
+    }
+
+    /// How a file becomes parts of `target` whose columns are not the file's own.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn for_projected(
+        source: &dyn Format,
+        layout: &Layout,
+        target: &OutputSpec,
+    ) -> Result<Self, FormatError> {
+        if layout.encrypted {
+            return Err(FormatError::Encrypted);
+        }
+        let keeps = target.compression.name == "keep" && passthrough(source, target).is_some();
+        let compression = if keeps {
+            super::common_compression(target.writer()?, &[layout])?
+        } else {
+            target.compression_for_rows()?
+        };
+        Ok(Self::Decoded { compression })
     }
 }
 
@@ -109,12 +131,17 @@ fn passthrough<'t>(source: &dyn Format, target: &'t OutputSpec) -> Option<&'t dy
 pub fn check_recodable(
     source: &dyn Format,
     file: &OpenFile,
+    projection: Option<&Projection>,
     target: &OutputSpec,
 ) -> Result<(), FormatError> {
-    if let Some(passthrough) = passthrough(source, target) {
+    let passthrough = passthrough(source, target).filter(|_| projection.is_none());
+    if let Some(passthrough) = passthrough {
         return passthrough.check_recodable(file);
     }
-    let columns = source.reader().readable_schema(file)?;
+    let mut columns = source.reader().readable_schema(file)?;
+    if let Some(projection) = projection {
+        columns = projection.schema(&columns)?;
+    }
     target.begin(&columns, Box::new(io::sink())).map(drop)
 }
 
@@ -171,6 +198,58 @@ pub fn recode(
             .push(batch)
             .map_or(Ok(()), |batches| encoder.write(concat_batches(batches)?))
     })?;
+    if !waiting.batches.is_empty() {
+        encoder.write(concat_batches(waiting.batches)?)?;
+    }
+    let written = encoder.finish()?;
+    Ok(RecodedRows { read, written })
+}
+
+/// Files whose columns are not those of their flow.
+pub trait ProjectedFiles {
+    /// The columns that a file has for its flow.
+    fn projection(&self, file: usize) -> Option<&Projection>;
+
+    /// Which row of its file is the first of a piece.
+    fn first_row(&self, piece: &Piece) -> u64;
+}
+
+/// Decodes the pieces of a part, makes of each what its file's projection says, and encodes that.
+///
+/// # Errors
+/// A piece cannot be decoded, has a value that its column cannot hold, or its rows cannot be
+/// written.
+pub fn recode_projected(
+    source: &dyn Format,
+    part: &PartPieces<'_>,
+    files: &dyn ProjectedFiles,
+    target: &OutputSpec,
+    compression: Compression,
+    out: Box<dyn Write + Send + '_>,
+) -> Result<RecodedRows, FormatError> {
+    let projection = |file: usize| {
+        let projection = files.projection(file);
+        projection.ok_or_else(|| FormatError::Encode("a file of it is not projected".into()))
+    };
+    let columns = source.reader().arrow_schema(&part.open_first()?)?;
+    let columns = projection(part.first_file())?.schema(&columns)?;
+    let mut encoder = target.writer()?.begin(&columns, compression, out)?;
+    let (mut waiting, mut read) = (PendingBatches::default(), 0);
+    for piece in part.pieces {
+        let (projection, path) = (projection(piece.file)?, part.inputs.open(piece.file)?.path);
+        let mut row = files.first_row(piece);
+        let piece = PartPieces {
+            pieces: std::slice::from_ref(piece),
+            ..*part
+        };
+        read += source.reader().decode(&piece, &mut |batch| {
+            let projected = projection.apply(&batch, &path, row)?;
+            row += batch.height() as u64;
+            waiting
+                .push(projected)
+                .map_or(Ok(()), |batches| encoder.write(concat_batches(batches)?))
+        })?;
+    }
     if !waiting.batches.is_empty() {
         encoder.write(concat_batches(waiting.batches)?)?;
     }

@@ -1,5 +1,6 @@
 //! A home of files: one file, or the files of a folder that match a glob.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,14 +10,16 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::glob::{check_glob, default_glob, has_extension, is_recursive_glob};
+use super::hive::{self, FolderValue};
 use super::table_formats::{self, MarkerScan};
 use super::unread_files::UnreadFiles;
-use super::{FileSource, Home, HomeError, ListedFile, Listing, Source};
+use super::{FileSchema, FileSource, Home, HomeError, ListedFile, Listing, Source};
 use crate::config::block_reader::read_block;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
 use crate::config::value_types::{BoundedNumber, PathText};
 use crate::config::{Settings, checked_path};
+use crate::connection::types::{ColumnType, SIMPLE_TYPES, read_types};
 use crate::format::Format;
 use crate::fs;
 use crate::storage::{Depth, Entry, EntryKind, Location};
@@ -34,6 +37,12 @@ pub struct FilesHomeFields {
     /// How many rows are read at once. Parquet is read a row group at a time and Arrow IPC a batch at a time, whatever it says.
     #[schemars(example = 10_000, extend("x-default" = "what the format has"))]
     batch_size: Option<BoundedNumber<1, { u64::MAX }>>,
+    /// Types of columns that stand in names of folders, as in `year=2024`: whole numbers, `text`, `date` or `boolean`.
+    #[schemars(example = json!({ "zip": "text" }), extend("x-default" = "by their values", "x-type" = "map of types"))]
+    hive_types: Option<BTreeMap<String, String>>,
+    /// What becomes of files whose columns differ: the flow fails, they are united, or those of the first file count.
+    #[schemars(example = &"union", extend("default" = "strict"))]
+    schema: Option<FileSchema>,
 }
 
 /// Files of one format.
@@ -46,6 +55,8 @@ pub struct FilesHome {
     /// listed.
     pattern: Option<Glob>,
     batch_size: Option<u64>,
+    hive_types: BTreeMap<String, ColumnType>,
+    schema: FileSchema,
 }
 
 impl FilesHome {
@@ -74,6 +85,8 @@ impl FilesHome {
             .path
             .map(|path| Location::local(checked_path(root, node, &path.0, problems)));
         let batch_size = fields.batch_size.map(|size| size.0);
+        let hive_types = hive_types(fields.hive_types, node, name, problems)?;
+        let schema = fields.schema.unwrap_or_default();
         let usual = default_glob(format.as_ref());
         let Some(glob) = fields.glob.filter(|glob| *glob != usual) else {
             return Some(Self {
@@ -82,6 +95,8 @@ impl FilesHome {
                 glob: usual,
                 pattern: None,
                 batch_size,
+                hive_types,
+                schema,
             });
         };
         let built = check_glob(&glob).and_then(|()| {
@@ -97,6 +112,8 @@ impl FilesHome {
                 glob,
                 pattern: Some(pattern),
                 batch_size,
+                hive_types,
+                schema,
             }),
             Err(reason) => {
                 let example = format!(
@@ -199,6 +216,34 @@ impl FilesHome {
     }
 }
 
+fn hive_types(
+    types: Option<BTreeMap<String, String>>,
+    node: &Node,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<BTreeMap<String, ColumnType>> {
+    let words = || {
+        let simple = SIMPLE_TYPES.iter();
+        let simple = simple.filter(|(_, kind)| hive::is_folder_type(kind));
+        simple.map(|(word, _)| *word)
+    };
+    let known = read_types(types, (node, "hive_types"), name, words(), problems)?;
+    let odd = known.iter().find(|(_, kind)| !hive::is_folder_type(kind));
+    let Some((column, kind)) = odd else {
+        return Some(known);
+    };
+    let at = node.get("hive_types");
+    let at = at.map_or(node.at, |types| types.span_of(column));
+    let problem = Problem::new(
+        at,
+        format!("hive_types of {name} gives the column {column} the type {kind}"),
+        "expected a type whose values stand in names of folders",
+    );
+    let words = words().collect::<Vec<_>>().join(", ");
+    problems.push(problem.with_hint(format!("such types are {words}")));
+    None
+}
+
 impl Home for FilesHome {
     fn kind(&self) -> &'static str {
         self.format.id()
@@ -212,6 +257,7 @@ impl Home for FilesHome {
         if let Some(rows) = self.batch_size {
             settings.insert("batch_size", json!(rows));
         }
+        settings.extend(self.column_settings());
         settings.extend(self.format.settings());
         settings
     }
@@ -299,11 +345,29 @@ impl FileSource for FilesHome {
         .describe()
     }
 
-    fn hive_partition_values(&self, name: &str) -> Vec<(String, String)> {
+    fn folder_values(&self, name: &str) -> Vec<FolderValue> {
         // Who names the folder has chosen the value.
         let is_named = |folder: &str| self.glob.split('/').any(|part| part == folder);
-        let values =
-            table_formats::hive_partition_values(name).filter(|(folder, ..)| !is_named(folder));
-        values.map(|(_, column, value)| (column, value)).collect()
+        let values = hive::folder_values(name).filter(|(folder, _)| !is_named(folder));
+        values.map(|(_, value)| value).collect()
+    }
+
+    fn folder_types(&self) -> &BTreeMap<String, ColumnType> {
+        &self.hive_types
+    }
+
+    fn schema_rule(&self) -> FileSchema {
+        self.schema
+    }
+
+    fn column_settings(&self) -> Settings {
+        let types = self.hive_types.iter();
+        let types: BTreeMap<&str, String> = types
+            .map(|(column, kind)| (column.as_str(), kind.to_string()))
+            .collect();
+        let types = (!types.is_empty()).then(|| ("hive_types", json!(types)));
+        let differs = self.schema != FileSchema::default();
+        let schema = differs.then(|| ("schema", json!(self.schema)));
+        types.into_iter().chain(schema).collect()
     }
 }

@@ -1,5 +1,4 @@
-//! Marks that other programs leave beside files, by which not every file counts, or values stand in
-//! names of folders.
+//! Marks that other programs leave beside files, by which not every file counts.
 //!
 //! It knows names only; what is in a log or a table's metadata it does not read.
 
@@ -158,30 +157,6 @@ fn is_iceberg_metadata(name: &str) -> bool {
     !number.is_empty() && number.bytes().all(|letter| letter.is_ascii_digit())
 }
 
-/// The values that stand in names of folders, as in `year=2024/a.parquet`: column and value.
-pub(super) fn hive_partition_values(name: &str) -> impl Iterator<Item = (&str, String, String)> {
-    let folders = name.rsplit_once('/').map_or("", |(folders, _)| folders);
-    folders.split('/').filter_map(|folder| {
-        let (column, value) = folder.split_once('=')?;
-        (!column.is_empty()).then(|| (folder, percent_decoded(column), percent_decoded(value)))
-    })
-}
-
-/// A name with its signs, which Hive writes as `%3A`.
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let (mut found, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let code = text
-            .get(at + 1..at + 3)
-            .filter(|_| bytes[at] == b'%')
-            .and_then(|code| u8::from_str_radix(code, 16).ok());
-        found.push(code.unwrap_or(bytes[at]));
-        at += if code.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&found).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,16 +179,5 @@ mod tests {
         ] {
             assert!(!is_iceberg_metadata(name), "{name}");
         }
-    }
-
-    #[test]
-    fn values_are_found_in_names_of_folders() {
-        let found: Vec<_> = hive_partition_values("eu/year=2024/at=12%3A00/a=b.parquet")
-            .map(|(_, column, value)| (column, value))
-            .collect();
-        let expected = [("year", "2024"), ("at", "12:00")]
-            .map(|(column, value)| (column.to_string(), value.to_string()));
-        assert_eq!(found, expected);
-        assert_eq!(hive_partition_values("=x/a.parquet").count(), 0);
     }
 }

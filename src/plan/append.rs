@@ -11,7 +11,8 @@ use super::stale::Reason;
 use crate::config::schema::{OnChanged, OnRepeated, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
-use crate::flow::Mode;
+use crate::flow::{Flow, Mode};
+use crate::home::FolderValue;
 use crate::store::receipt::{Part, PartInput, PublishedSet};
 
 /// What a build adds to a set, and what of the set stays.
@@ -98,14 +99,22 @@ impl From<AppendError> for Error {
 pub fn append_plan(
     inputs: &BTreeMap<String, Fingerprint>,
     published: &PublishedSet,
-    mode: Mode,
+    flow: &Flow,
     lost: &HashSet<String>,
 ) -> Result<AppendPlan, AppendError> {
     let parts = &published.manifest.parts;
     if let Some(part) = parts.iter().find(|part| part.inputs.is_empty()) {
         return Err(AppendError::UnknownInputs(part.name.clone()));
     }
-    let fates = InputChanges::new(inputs, parts, mode)?;
+    // Rows of equal bytes are others where a folder says another value of a column.
+    let folder_values = |name: &str| {
+        let files = flow.home.as_files();
+        let mut values = files.map_or_else(Vec::new, |files| files.folder_values(name));
+        values.retain(|value| published.folder_columns.contains(&value.column));
+        values.sort_unstable();
+        values
+    };
+    let fates = InputChanges::new(inputs, parts, flow.mode, &folder_values)?;
     let (goes, again) = fates.affected_parts(parts, lost);
     let mut appending = AppendPlan {
         to_move: fates.new.iter().map(|name| (*name).clone()).collect(),
@@ -170,6 +179,7 @@ impl<'a> InputChanges<'a> {
         inputs: &'a BTreeMap<String, Fingerprint>,
         parts: &'a [Part],
         mode: Mode,
+        folder_values: &dyn Fn(&str) -> Vec<FolderValue>,
     ) -> Result<Self, AppendError> {
         let (new, renamed, changed, ignored, removed) = Default::default();
         let mut fates = Self {
@@ -193,15 +203,17 @@ impl<'a> InputChanges<'a> {
         }
         // What is no longer there as it was moved: it has another name, other bytes, or is gone.
         let mut gone: BTreeSet<&PartInput> = gone.into_iter().collect();
-        let mut by_digest: BTreeMap<Fingerprint, Vec<&PartInput>> = BTreeMap::new();
-        gone.iter()
-            .rev()
-            .for_each(|input| by_digest.entry(input.digest).or_default().push(input));
+        let mut by_rows: BTreeMap<(Fingerprint, Vec<FolderValue>), Vec<&PartInput>> =
+            BTreeMap::new();
+        for input in gone.iter().rev() {
+            let rows = (input.digest, folder_values(&input.name));
+            by_rows.entry(rows).or_default().push(input);
+        }
         let mut unmoved = Vec::new();
         for (name, digest) in inputs.iter().filter(|(name, _)| !is_moved.contains(name)) {
             // Where each name is an input of its own, equal bytes are more rows.
-            let same = by_digest
-                .get_mut(digest)
+            let same = by_rows
+                .get_mut(&(*digest, folder_values(name)))
                 .filter(|_| mode.on_repeated() == OnRepeated::Skip);
             match same.and_then(Vec::pop) {
                 Some(old) => {

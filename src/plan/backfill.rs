@@ -162,8 +162,8 @@ impl Preparer<'_> {
         work.key = components.key(KeyKind::Flow);
         work.components = components;
         work.schema = Some(answer.schema_digest);
-        work.columns = answer.recorded_columns.clone();
-        schema_changes::unite_nullability(&mut work.columns, &published.columns);
+        work.columns.recorded = answer.recorded_columns.clone();
+        schema_changes::unite_nullability(&mut work.columns.recorded, &published.columns);
         let table = self.view().table_work(flow, answer, recipe, &parts, state);
         work.source = WorkSource::Table(table);
         work.parts = parts;

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use polars_arrow::datatypes::ArrowSchema;
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
-use super::input_checks::{check_folder_values, packing_remarks};
-use super::prepare::check_schemas;
+use super::home_columns::HomeColumns;
+use super::home_files::HomeFiles;
+use super::input_checks::packing_remarks;
 use super::project::Project;
 use super::slice;
 use super::work::duplicate_name_error;
@@ -368,11 +369,8 @@ fn check_upstream_files(look: &FlowChecker<'_>) -> Result<()> {
             .files
             .par_iter()
             .map(|file| {
-                Ok(check_recodable(
-                    look.format,
-                    &open_listed(&listing, &file.name)?,
-                    &target,
-                )?)
+                let file = open_listed(&listing, &file.name)?;
+                Ok(check_recodable(look.format, &file, None, &target)?)
             })
             .collect::<Result<()>>()?;
     }
@@ -415,8 +413,7 @@ fn check_files(
         .map(|file| file.name.as_str())
         .collect();
     let opened = |file: usize| open_listed(listing, names[file]);
-    check_schemas(format, &known, opened)?;
-    check_folder_values(flow.home.as_ref(), format, &names, opened)?;
+    let columns = home_columns(flow, format, listing, layouts)?;
     check_part_names(flow, &names, &known, listing)?;
     slice::check_part_count(
         names.iter().copied().zip(known.iter().copied()),
@@ -434,23 +431,53 @@ fn check_files(
             .collect::<Result<()>>()?;
     }
     let target = flow.store.output_spec();
-    if let TransferMode::Decoded { .. } = TransferMode::new(format, &known, &target)? {
-        listing
-            .files
+    let is_own = columns.projections.is_empty();
+    if !is_own
+        || matches!(
+            TransferMode::new(format, &known, &target)?,
+            TransferMode::Decoded { .. }
+        )
+    {
+        names
             .par_iter()
-            .map(|file| {
-                Ok(check_recodable(
-                    format,
-                    &open_listed(listing, &file.name)?,
-                    &target,
-                )?)
+            .enumerate()
+            .map(|(number, name)| {
+                let (file, projection) = (
+                    open_listed(listing, name)?,
+                    columns.projections.get(&number),
+                );
+                if projection.is_some() {
+                    TransferMode::for_projected(format, &layouts[number], &target)?;
+                }
+                Ok(check_recodable(format, &file, projection, &target)?)
             })
             .collect::<Result<()>>()?;
     }
-    match flow.store.output_spec().rows_per_file {
-        Some(_) => packing_remarks(format, &known, &names, opened),
-        None => Ok(Vec::new()),
+    let mut remarks = columns.remarks(flow.home.as_ref());
+    remarks.extend(columns.describe_decoded_files(&names));
+    remarks.extend(columns.warnings(&names, None));
+    if target.rows_per_file.is_some() {
+        remarks.extend(packing_remarks(format, &known, &names, opened)?);
     }
+    Ok(remarks)
+}
+
+/// The columns of a home's files, which can be of one flow.
+fn home_columns(
+    flow: &Flow,
+    format: &dyn Format,
+    listing: &Listing,
+    layouts: &[Layout],
+) -> Result<HomeColumns> {
+    let names = listing.files.iter().map(|file| file.name.as_str());
+    let names: Vec<&str> = names.collect();
+    let files = HomeFiles {
+        format,
+        names: &names,
+        layouts: &layouts.iter().collect::<Vec<_>>(),
+        open: &|file| open_listed(listing, names[file]),
+    };
+    HomeColumns::new(flow.home.as_ref(), &files, None)
 }
 
 /// No two parts get one name. What is made of a digest, only a build knows.
@@ -469,7 +496,9 @@ fn check_part_names(
         .iter()
         .map(|file| file.version.size())
         .collect();
-    let of_slices = rows_per_file.map(|_| slice::slices(layouts, &sizes, rows_per_file));
+    let can_share = |one: usize, other: usize| layouts[one].can_pack_with(layouts[other]);
+    let of_slices =
+        rows_per_file.map(|_| slice::slices(layouts, &sizes, rows_per_file, &can_share));
     let firsts: Vec<&str> = match &of_slices {
         Some(slices) => slices
             .iter()
@@ -542,18 +571,19 @@ fn incoming_columns(look: &FlowChecker<'_>) -> Result<Option<ArrowSchema>> {
             .get(&flow.name)
             .and_then(|(answer, _)| Some(answer.as_ref().ok()?.arrow_schema.clone())));
     }
-    let Some(files) = flow.home.as_files() else {
+    let Some((listing, layouts)) = home_files(look, flow) else {
         return Ok(None);
     };
-    let listing = files.list()?;
     let format = look.input_format(flow);
-    listing
-        .files
-        .first()
-        .map(|file| {
-            Ok(format
-                .reader()
-                .readable_schema(&open_listed(&listing, &file.name)?)?)
-        })
-        .transpose()
+    let Some(first) = listing.files.first() else {
+        return Ok(None);
+    };
+    let columns = format
+        .reader()
+        .readable_schema(&open_listed(&listing, &first.name)?)?;
+    let home = home_columns(flow, format, &listing, &layouts)?;
+    Ok(Some(match home.projections.get(&0) {
+        Some(projection) => projection.schema(&columns)?,
+        None => columns,
+    }))
 }

@@ -135,7 +135,7 @@ impl PlanView<'_> {
             }
         } else if key.is_some() {
             let digests = self.input_digests(flow)?;
-            let plan = append::append_plan(&digests, published, flow.mode, &HashSet::new())?;
+            let plan = append::append_plan(&digests, published, flow, &HashSet::new())?;
             reasons.extend(plan.reasons);
             let again = stale::outdated_parts(flow, published, &digests);
             reasons.extend(stale::outdated_reason(flow, published).filter(|_| !again.is_empty()));

@@ -1,52 +1,9 @@
-//! What stands beside the columns of a home's files: logs of other programs, values in names of
-//! folders, notes of writers.
+//! What stands beside the columns of a home's files: notes of writers.
 //!
 //! It reads footers and nothing else, and is asked for flows that are about to read.
 
-use std::collections::BTreeMap;
-
 use crate::error::{Error, Result};
 use crate::format::{Format, Layout, OpenFile};
-use crate::home::{Home, HomeError};
-
-/// Nothing is lost of what other programs keep beside files: a log that says which of them count,
-/// values in names of folders.
-pub(super) fn check_folder_values(
-    home: &dyn Home,
-    format: &dyn Format,
-    names: &[&str],
-    open: impl Fn(usize) -> Result<OpenFile>,
-) -> Result<()> {
-    let Some(home) = home.as_files() else {
-        return Ok(());
-    };
-    home.check_not_in_table()?;
-    // All files have the same columns, so that one of each kind of folders says it.
-    let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-    for (number, name) in names.iter().enumerate() {
-        let columns: Vec<String> = home
-            .hive_partition_values(name)
-            .into_iter()
-            .map(|(column, _)| column)
-            .collect();
-        if !columns.is_empty() {
-            kinds.entry(columns).or_insert(number);
-        }
-    }
-    for number in kinds.into_values() {
-        let columns = format.reader().column_names(&open(number)?)?;
-        let mut values = home.hive_partition_values(names[number]).into_iter();
-        if let Some((column, value)) = values.find(|(column, _)| !columns.contains(column)) {
-            return Err(HomeError::HivePartitionColumn {
-                file: names[number].to_string(),
-                column,
-                value,
-            }
-            .into());
-        }
-    }
-    Ok(())
-}
 
 /// Which files share no part with the one before them, and why: the first of them with all that is
 /// to say, the others as a number.

@@ -211,7 +211,7 @@ impl Planner {
         let old = published.and_then(|published| published.schema_digest);
         // The digest says nothing of their order.
         let is_reordered = published.is_some_and(|published| {
-            schema_changes::stand_in_another_order(&published.columns, &work.columns)
+            schema_changes::stand_in_another_order(&published.columns, &work.columns.recorded)
         });
         if let (Some(old), Some(new)) = (old, work.schema)
             && (is_reordered || old != new && !work.has_schema(&old))

@@ -8,26 +8,31 @@ use std::path::Path;
 
 use super::append::{self, AppendError};
 use super::context::PlanContext;
+use super::drift;
 use super::existing_parts::PartFinder;
 use super::file_work::FileWork;
 use super::flow_states::FlowStates;
-use super::input_checks::{check_folder_values, packing_remarks};
+use super::home_columns::HomeColumns;
+use super::home_files::HomeFiles;
+use super::input_checks::packing_remarks;
 use super::layout_cache::LayoutCache;
 use super::planned_part::PlannedPart;
 use super::probe::{Input, StoreState};
 use super::queries::FlowKey;
 use super::rebuildable;
 use super::schema_changes;
-use super::slice;
+use super::slice::{self, SlicedFile};
 use super::stale::{self, MADE_VERSION};
 use super::table_columns::check_table_columns;
 use super::table_states::TableStates;
 use super::view::PlanView;
-use super::work::{FlowWork, WorkSource};
+use super::work::{FlowWork, SetColumns, WorkSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::Flow;
-use crate::format::{Format, FormatError, Layout, OpenFile, OutputSpec, TransferMode};
+use crate::format::canonical_schema;
+use crate::format::projection::Projection;
+use crate::format::{Format, Layout, OutputSpec};
 use crate::home::RecordedColumn;
 use crate::store::receipt::{PartInput, PublishedSet};
 
@@ -81,7 +86,10 @@ impl Preparer<'_> {
         let state = self.flows.store(&flow.name).cloned().unwrap_or_default();
         let format = self.context.project.input_format(flow);
         let mut work = match self.tables.get(&flow.name).cloned() {
-            Some(Ok(table)) => self.table_flow_work(flow, key, state, table).await?,
+            Some(Ok(table)) => {
+                self.table_flow_work(flow, key, state.clone(), table)
+                    .await?
+            }
             _ => {
                 self.file_flow_work(flow, key, &state, format.as_ref())
                     .await?
@@ -90,6 +98,10 @@ impl Preparer<'_> {
         let store = self.context.project.store_id(flow);
         let remarks = check_table_columns(flow, store, format.as_ref(), &work)?;
         work.remarks.extend(remarks);
+        work.home = Some(drift::home_digest(self.context, flow));
+        let before = state.receipt.as_ref().and_then(|receipt| receipt.latest());
+        let changed = drift::check_drift(self.context, flow, &work, before)?;
+        work.warnings.extend(changed);
         Ok(work)
     }
 
@@ -107,23 +119,44 @@ impl Preparer<'_> {
         let layouts = self.layouts.layouts(cache, format, &scope.files).await?;
         let files = FileWork::new(scope.files, layouts);
         let mut parts = scope.retained;
-        let found = check_files(flow, format, &files)?;
+        let latest = state.receipt.as_ref().and_then(|receipt| receipt.latest());
+        let forgets = self.context.request.forgets_schema(&flow.name) && parts.is_empty();
+        let latest = latest.filter(|_| !forgets);
+        let mut columns = home_columns(flow, format, &files, latest)?;
+        if !parts.is_empty() {
+            // What is added need not have all columns of what stays.
+            columns.absent.clear();
+        }
+        let warnings = columns.warnings(&files.names(), latest);
+        let recorded = recorded_columns(&files, &columns, format, state, &parts);
         if let Some(schema) = scope
             .schema
-            .filter(|_| !parts.is_empty() && found.is_some())
-            && !files
-                .layouts
-                .iter()
-                .any(|layout| layout.has_schema(&schema))
+            .filter(|_| !parts.is_empty() && columns.digest.is_some())
+            && columns.united.is_none()
+            && !columns.have_schema(&schema, &files.layouts)
             && let Some(error) =
                 self.view()
-                    .column_difference(flow, format, &files.files, &parts)?
+                    .column_difference(flow, (format, &recorded), &files.files, &parts)?
         {
             return Err(error);
         }
         let counted = files.names().into_iter().zip(&files.layouts);
         slice::check_part_count(counted, target.rows_per_file)?;
-        let files = files.with_target(format, &target)?;
+        let remarks = file_remarks(flow, format, &files, &columns, state)?;
+        let set_columns = if files.files.is_empty() {
+            latest.map(SetColumns::from_published).unwrap_or_default()
+        } else {
+            SetColumns {
+                recorded,
+                folder_columns: columns.folder_names(),
+                absent: columns.absent.clone(),
+                arrow_schema: columns
+                    .united
+                    .as_ref()
+                    .map(canonical_schema::schema_to_text),
+            }
+        };
+        let files = files.with_target(format, &target, columns.projections)?;
         let mut new = new_parts(&files, &key.recipe_digest(), &target);
         if !self.context.request.is_forced(&flow.name) {
             self.find_existing(flow, state, &mut new).await?;
@@ -131,18 +164,19 @@ impl Preparer<'_> {
         reuse_numbers(&mut new, &scope.freed_numbers);
         parts.append(&mut new);
         let mut work = FlowWork {
-            schema: found.or(scope.schema),
-            columns: recorded_columns(&files, format, state, &parts),
+            schema: columns.digest.or(scope.schema),
+            columns: set_columns,
             sequence: scope.sequence,
-            remarks: file_remarks(flow, format, &files, state)?,
+            remarks,
+            warnings,
             source: WorkSource::Files(files.with_shared_groups(&parts)),
             parts,
             ..FlowWork::from_state(flow, key, state)
         };
         // Parts that stay may have been made so, whatever becomes of what is new.
         let stays = work.parts.iter().any(|part| part.name.is_some());
-        let transfer = work.files().map(|files| files.transfer);
-        if stays || transfer != Some(TransferMode::Undecoded) || target.rows_per_file.is_some() {
+        let is_undecoded = work.files().is_some_and(FileWork::passes_undecoded);
+        if stays || !is_undecoded || target.rows_per_file.is_some() {
             work.components
                 .set(MADE_VERSION, target.format.output_version());
         }
@@ -172,7 +206,7 @@ impl Preparer<'_> {
             stale::outdated_parts(flow, published, &digests)
         };
         loop {
-            let appending = append::append_plan(&digests, published, flow.mode, &lost)?;
+            let appending = append::append_plan(&digests, published, flow, &lost)?;
             let mut stay: Vec<PlannedPart> = appending
                 .retained
                 .iter()
@@ -238,11 +272,12 @@ impl Preparer<'_> {
             return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
         }
         Ok(FlowWork {
+            columns: SetColumns::from_published(&published),
             key: published.key,
             components: published.components,
             placement: published.placement,
             schema: published.schema_digest,
-            columns: published.columns,
+            home: published.home,
             parts,
             sequence: published.max_sequence,
             pinned: published.pinned,
@@ -259,7 +294,7 @@ impl PlanView<'_> {
     fn column_difference(
         &self,
         flow: &Flow,
-        format: &dyn Format,
+        (format, columns): (&dyn Format, &[RecordedColumn]),
         files: &[Input],
         stay: &[PlannedPart],
     ) -> Result<Option<Error>> {
@@ -269,7 +304,14 @@ impl PlanView<'_> {
         ) else {
             return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
         };
+        let before = self.flows.receipt(&flow.name);
+        let before = before.and_then(|receipt| receipt.latest());
+        let before = before.map_or(&[][..], |published| published.columns.as_slice());
         let difference = match self.open_published(flow, part) {
+            _ if !before.is_empty() && !columns.is_empty() => {
+                let changes = schema_changes::column_changes(before, columns);
+                (!changes.is_empty()).then(|| changes.join("; "))
+            }
             Some(published) if flow.store.output_spec().format.id() == format.id() => format
                 .reader()
                 .schema_difference(&new.open()?, &published)?,
@@ -311,17 +353,23 @@ pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<PartIn
     }
 }
 
-/// Files of a flow can become parts together; gives their schema, where there are some.
+/// The columns of the files of a flow, which can become parts together.
 ///
 /// # Errors
 /// What is wrong with one of them, or with how it fits the others.
-fn check_files(flow: &Flow, format: &dyn Format, work: &FileWork) -> Result<Option<Fingerprint>> {
-    let known: Vec<&Layout> = work.layouts.iter().collect();
-    let names = work.names();
-    let open = |file: usize| work.files[file].open();
-    check_schemas(format, &known, open)?;
-    check_folder_values(flow.home.as_ref(), format, &names, open)?;
-    Ok(known.first().map(|layout| layout.column_set_digest))
+fn home_columns(
+    flow: &Flow,
+    format: &dyn Format,
+    work: &FileWork,
+    published: Option<&PublishedSet>,
+) -> Result<HomeColumns> {
+    let files = HomeFiles {
+        format,
+        names: &work.names(),
+        layouts: &work.layouts.iter().collect::<Vec<_>>(),
+        open: &|file| work.files[file].open(),
+    };
+    HomeColumns::new(flow.home.as_ref(), &files, published)
 }
 
 /// What is to be said of files besides.
@@ -329,6 +377,7 @@ fn file_remarks(
     flow: &Flow,
     format: &dyn Format,
     work: &FileWork,
+    columns: &HomeColumns,
     state: &StoreState,
 ) -> Result<Vec<String>> {
     let known: Vec<&Layout> = work.layouts.iter().collect();
@@ -338,9 +387,11 @@ fn file_remarks(
         })?,
         None => Vec::new(),
     };
+    remarks.extend(columns.describe_decoded_files(&work.names()));
     // What is passed over is said once.
     if let Some(files) = flow.home.as_files().filter(|_| state.receipt.is_none()) {
         remarks.extend(files.describe_unread_files()?);
+        remarks.extend(columns.remarks(flow.home.as_ref()));
     }
     Ok(remarks)
 }
@@ -349,12 +400,16 @@ fn file_remarks(
 /// one of them, or in a part that stays, may be null in the set.
 fn recorded_columns(
     work: &FileWork,
+    home: &HomeColumns,
     format: &dyn Format,
     state: &StoreState,
     parts: &[PlannedPart],
 ) -> Vec<RecordedColumn> {
     let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
     let before = published.map_or(&[][..], |published| published.columns.as_slice());
+    if let Some(united) = &home.united {
+        return schema_changes::recorded_leaves(canonical_schema::leaves(united));
+    }
     let mut distinct = HashSet::new();
     let others = work.files.iter().zip(&work.layouts);
     let mut schemas = others
@@ -371,6 +426,7 @@ fn recorded_columns(
     for other in schemas {
         schema_changes::unite_nullability(&mut columns, &other);
     }
+    columns.extend(home.recorded_folder_columns());
     if parts.iter().any(|part| part.name.is_some()) {
         schema_changes::unite_nullability(&mut columns, before);
     }
@@ -379,15 +435,15 @@ fn recorded_columns(
 
 /// The parts that files become.
 fn new_parts(work: &FileWork, recipe: &Fingerprint, target: &OutputSpec) -> Vec<PlannedPart> {
-    let FileWork {
-        files,
-        layouts,
-        transfer,
-        ..
-    } = work;
+    let FileWork { files, layouts, .. } = work;
     let layouts: Vec<&Layout> = layouts.iter().collect();
     let sizes: Vec<u64> = files.iter().map(|file| file.version.size()).collect();
-    let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
+    let sliced = files.iter().enumerate().map(|(number, file)| SlicedFile {
+        digest: file.digest,
+        projection: work.projection(number).map(Projection::digest),
+    });
+    let sliced: Vec<SlicedFile> = sliced.collect();
+    let can_share = |one: usize, other: usize| work.can_share_part(one, other);
     let mut unused: Vec<bool> = vec![true; files.len()];
     let moved = |file: usize| PartInput {
         name: files[file].name.clone(),
@@ -395,12 +451,12 @@ fn new_parts(work: &FileWork, recipe: &Fingerprint, target: &OutputSpec) -> Vec<
         is_replaced: false,
     };
     let mut parts = Vec::new();
-    for slice in slice::slices(&layouts, &sizes, target.rows_per_file) {
+    for slice in slice::slices(&layouts, &sizes, target.rows_per_file, &can_share) {
         let key = slice::part_key(
             recipe,
-            *transfer,
+            work.part_transfer(&slice.pieces),
             &slice,
-            &digests,
+            &sliced,
             target.format.output_version(),
         );
         let mut used: Vec<usize> = slice.pieces.iter().map(|piece| piece.file).collect();
@@ -435,43 +491,4 @@ fn new_parts(work: &FileWork, recipe: &Fingerprint, target: &OutputSpec) -> Vec<
         );
     }
     parts
-}
-
-/// The values of all files of a flow have the same columns, in whatever order they stand; the first
-/// whose have not is named with its column.
-pub(super) fn check_schemas(
-    format: &dyn Format,
-    layouts: &[&Layout],
-    open: impl Fn(usize) -> Result<OpenFile>,
-) -> Result<()> {
-    let Some(first) = layouts.first() else {
-        return Ok(());
-    };
-    let Some(other) = layouts
-        .iter()
-        .position(|layout| layout.column_set_digest != first.column_set_digest)
-    else {
-        return Ok(());
-    };
-    // The odd one out is most likely the one to look at.
-    let alike = layouts
-        .iter()
-        .filter(|layout| layout.column_set_digest == first.column_set_digest)
-        .count();
-    let (odd, usual) = if alike * 2 < layouts.len() {
-        (0, other)
-    } else {
-        (other, 0)
-    };
-    let (odd, usual) = (open(odd)?, open(usual)?);
-    let difference = format
-        .reader()
-        .schema_difference(&odd, &usual)?
-        .unwrap_or_else(|| "their schemas differ".into());
-    Err(FormatError::SchemaMismatch {
-        path: odd.path,
-        sibling: usual.path,
-        difference,
-    }
-    .into())
 }

@@ -36,7 +36,7 @@ pub struct Project {
     real_paths: RealPaths,
     store_ids: HashMap<FlowName, StoreId>,
     /// The folder of the config.
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// The folders in which flows had stores that have no entities now.
     past_store_folders: Vec<PathBuf>,
 }

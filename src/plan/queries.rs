@@ -21,7 +21,7 @@ use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::factory::Factory;
 use crate::flow::from_blocks::make_flows;
-use crate::flow::{Flow, FlowName};
+use crate::flow::{COLUMN_SETTINGS, Flow, FlowName};
 use crate::format::Format;
 use crate::graph::{Graph, RealPaths};
 use crate::home::Source;
@@ -67,8 +67,10 @@ pub struct FlowKey {
 impl FlowKey {
     /// The digest of the recipe alone, by which keys of parts are made.
     pub(super) fn recipe_digest(&self) -> Fingerprint {
+        let mut settings = self.components.settings.clone();
+        settings.retain(|name, _| !COLUMN_SETTINGS.contains(&name.as_str()));
         let recipe = Components {
-            settings: self.components.settings.clone(),
+            settings,
             ..Components::default()
         };
         recipe.key(KeyKind::Flow)

@@ -22,6 +22,10 @@ pub struct PlanRequest {
     pub slices: Option<SliceRange>,
     /// Publish sets from which more rows vanish than their flows allow.
     pub accept_shrink: bool,
+    /// True where columns that have changed are published.
+    pub accept_drift: bool,
+    /// True where what is recorded of the columns of flows that are named counts no longer.
+    pub forget_schema: bool,
     /// An earlier set of one flow that shall be put back.
     pub restore: Option<RestoreTarget>,
     /// Cancelled when the run shall end.
@@ -42,6 +46,8 @@ impl PlanRequest {
             force: false,
             slices: None,
             accept_shrink: false,
+            accept_drift: false,
+            forget_schema: false,
             restore: None,
             interrupted,
             hash_progress: hashing,
@@ -51,6 +57,11 @@ impl PlanRequest {
     /// True where a flow shall be made whatever is recorded.
     pub fn is_forced(&self, name: &FlowName) -> bool {
         self.force && self.selected.named.contains(name)
+    }
+
+    /// True where what is recorded of a flow's columns counts no longer.
+    pub fn forgets_schema(&self, name: &FlowName) -> bool {
+        self.forget_schema && self.selected.named.contains(name)
     }
 
     /// True where it is about an earlier set of this flow.

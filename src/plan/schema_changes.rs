@@ -3,6 +3,8 @@
 //! With a watermark rows are never read again: where columns differ, those rows would have nothing
 //! in a column that came, and the new ones nothing in one that went.
 
+use std::collections::HashMap;
+
 use super::stale::Reason;
 use super::view::PlanView;
 use super::work::FlowWork;
@@ -20,18 +22,21 @@ const MAX_RECORDED_COLUMNS: usize = 100_000;
 /// # Errors
 /// The file cannot be read.
 pub(super) fn file_columns(format: &dyn Format, file: &OpenFile) -> Result<Vec<RecordedColumn>> {
+    Ok(recorded_leaves(format.reader().columns(file)?))
+}
+
+/// Columns that have values themselves, as they are recorded; none of too many.
+pub(super) fn recorded_leaves(columns: Vec<FileColumn>) -> Vec<RecordedColumn> {
     let recorded = |column: FileColumn| RecordedColumn {
         name: column.path,
         declared: column.kind.clone(),
         target_type: column.kind,
         nullable: Some(column.is_nullable),
     };
-    let columns = format.reader().columns(file)?;
-    Ok(if columns.len() > MAX_RECORDED_COLUMNS {
-        Vec::new()
-    } else {
-        columns.into_iter().map(recorded).collect()
-    })
+    if columns.len() > MAX_RECORDED_COLUMNS {
+        return Vec::new();
+    }
+    columns.into_iter().map(recorded).collect()
 }
 
 impl PlanView<'_> {
@@ -46,7 +51,7 @@ impl PlanView<'_> {
             Reason::Schema { columns, .. } => Some(columns),
             _ => None,
         });
-        let Some(named) = named.filter(|_| !work.columns.is_empty()) else {
+        let Some(named) = named.filter(|_| !work.columns.recorded.is_empty()) else {
             return;
         };
         let published = self
@@ -57,7 +62,7 @@ impl PlanView<'_> {
             .map(|published| published.columns.clone())
             .unwrap_or_default();
         if !before.is_empty() {
-            *named = describe_changes(&before, &work.columns);
+            *named = describe_changes(&before, &work.columns.recorded);
         } else if let Some(before) = self.published_columns(flow) {
             // What a database or another format calls a type is known of neither.
             let without = |columns: &[RecordedColumn]| {
@@ -70,9 +75,9 @@ impl PlanView<'_> {
                 || self.context.project.input_format(flow).id()
                     != flow.store.output_spec().format.id();
             *named = if is_other {
-                describe_changes(&without(&before), &without(&work.columns))
+                describe_changes(&without(&before), &without(&work.columns.recorded))
             } else {
-                describe_changes(&before, &work.columns)
+                describe_changes(&before, &work.columns.recorded)
             };
         }
     }
@@ -185,14 +190,31 @@ fn nullability_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec
     before.iter().filter_map(change).collect()
 }
 
+/// A column, and which of those of its name it is.
+pub(super) type NamedColumn<'c> = ((&'c str, usize), &'c RecordedColumn);
+
+/// Columns by their names: of several of one name each is the one that stands at its place among
+/// them.
+pub(super) fn with_namesakes<'c>(
+    columns: impl Iterator<Item = &'c RecordedColumn>,
+) -> Vec<NamedColumn<'c>> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let named = columns.map(|column| {
+        let count = counts.entry(&column.name).or_default();
+        *count += 1;
+        ((column.name.as_str(), *count), column)
+    });
+    named.collect()
+}
+
 /// What came of each column, in words.
-fn column_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<String> {
-    let find = |columns: &[RecordedColumn], name: &str| {
-        columns.iter().find(|column| column.name == name).cloned()
-    };
+pub(super) fn column_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<String> {
+    let (before, now) = (with_namesakes(before.iter()), with_namesakes(now.iter()));
+    let there: HashMap<_, _> = now.iter().copied().collect();
+    let were_there: HashMap<_, _> = before.iter().copied().collect();
     let mut told = Vec::new();
-    for old in before {
-        match find(now, &old.name) {
+    for (name, old) in &before {
+        match there.get(name) {
             None => told.push(format!("{} is gone", old.name)),
             Some(new) if new.declared != old.declared => {
                 told.push(format!(
@@ -209,8 +231,10 @@ fn column_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<Stri
             Some(_) => {}
         }
     }
-    let came = now.iter().filter(|new| find(before, &new.name).is_none());
-    told.extend(came.map(|new| match new.declared.as_str() {
+    let came = now
+        .iter()
+        .filter(|(name, _)| !were_there.contains_key(name));
+    told.extend(came.map(|(_, new)| match new.declared.as_str() {
         "" => format!("{} is new", new.name),
         declared => format!("{} ({declared}) is new", new.name),
     }));
@@ -257,6 +281,14 @@ mod tests {
             column_changes(&before, &before.iter().rev().cloned().collect::<Vec<_>>()).is_empty(),
             "their order is another matter"
         );
+    }
+
+    #[test]
+    fn columns_of_one_name_are_compared_in_their_order() {
+        let before = columns(&[("a", "int64", "int64"), ("a", "string", "string")]);
+        assert!(column_changes(&before, &before.clone()).is_empty());
+        let now = columns(&[("a", "int64", "int64")]);
+        assert_eq!(column_changes(&before, &now), ["a is gone"]);
     }
 
     #[test]

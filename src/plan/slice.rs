@@ -75,8 +75,14 @@ pub struct Slice {
     pub bytes: u64,
 }
 
-/// Cuts files into slices. `sizes` are the bytes of the whole files.
-pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) -> Vec<Slice> {
+/// Cuts files into slices. `sizes` are the bytes of the whole files; `can_share` says of two of
+/// them whether rows of both can come into one part.
+pub fn slices(
+    layouts: &[&Layout],
+    sizes: &[u64],
+    rows_per_file: Option<u64>,
+    can_share: &dyn Fn(usize, usize) -> bool,
+) -> Vec<Slice> {
     let whole = |file: usize| Slice {
         pieces: vec![Piece {
             file,
@@ -96,15 +102,15 @@ pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) ->
         pending: Vec::new(),
         rows: 0,
     };
-    let mut before: Option<&Layout> = None;
+    let mut before: Option<usize> = None;
     for (file, layout) in layouts
         .iter()
         .enumerate()
         .filter(|(_, layout)| layout.rows != Some(0))
     {
         if before
-            .replace(layout)
-            .is_some_and(|before| !before.can_pack_with(layout))
+            .replace(file)
+            .is_some_and(|before| !can_share(before, file))
         {
             cutter.flush();
         }
@@ -242,13 +248,21 @@ impl Cutter {
     }
 }
 
+/// What of a file decides the bytes of its parts.
+pub struct SlicedFile {
+    /// The digest of its bytes.
+    pub digest: Fingerprint,
+    /// That of its projection, where it has one.
+    pub projection: Option<Fingerprint>,
+}
+
 /// The key of a slice's part: no path is in it, so that a part is found again wherever it lies.
 /// `version` is that of what the format makes, which does not matter where a file passes whole.
 pub fn part_key(
     recipe: &Fingerprint,
     transfer: TransferMode,
     slice: &Slice,
-    digests: &[Fingerprint],
+    files: &[SlicedFile],
     version: u32,
 ) -> Fingerprint {
     let mut key = KeyWriter::new(KeyKind::Part);
@@ -262,10 +276,14 @@ pub fn part_key(
     };
     key.count(slice.pieces.len());
     for piece in &slice.pieces {
-        key.digest(&digests[piece.file]);
+        let file = &files[piece.file];
+        key.digest(&file.digest);
         key.number(piece.group.map_or(u64::MAX, |group| group as u64));
         let (first, rows) = piece.rows.unwrap_or((0, u64::MAX));
         key.number(first).number(rows);
+        if let Some(projection) = &file.projection {
+            key.text("projected").digest(projection);
+        }
     }
     let passes_whole = transfer == TransferMode::Undecoded
         && matches!(
@@ -317,6 +335,7 @@ mod tests {
             &layouts.iter().collect::<Vec<_>>(),
             &vec![1; layouts.len()],
             Some(wanted),
+            &|one, other| layouts[one].can_pack_with(&layouts[other]),
         )
     }
 

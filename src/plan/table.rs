@@ -155,9 +155,9 @@ impl Preparer<'_> {
         let mut new = self.partition_parts(flow, &state, &recipe, &answer).await?;
         let mut work = FlowWork::from_state(flow, key, &state);
         work.schema = Some(answer.schema_digest);
-        work.columns = answer.recorded_columns.clone();
+        work.columns.recorded = answer.recorded_columns.clone();
         if let Some(published) = published.filter(|_| stays) {
-            schema_changes::unite_nullability(&mut work.columns, &published.columns);
+            schema_changes::unite_nullability(&mut work.columns.recorded, &published.columns);
         }
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
             work.sequence = published

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::probe::Input;
 use super::work::{FlowWork, WorkSource};
 use crate::connection::run_with_timeout;
 use crate::error::{Error, Result, Retry};
@@ -27,11 +26,7 @@ pub(super) fn check_table_columns(
     }
     let columns = match &work.source {
         WorkSource::Table(table) => Some(table.table_state.arrow_schema.clone()),
-        WorkSource::Files(work) => {
-            let first = work.files.first().map(Input::open).transpose()?;
-            let schema = |file| format.reader().readable_schema(&file);
-            first.map(schema).transpose()?
-        }
+        WorkSource::Files(work) => work.first_columns(format)?,
         WorkSource::AtHand => None,
     };
     let Some(columns) = columns else {

@@ -15,6 +15,7 @@ use crate::flow::Flow;
 use crate::home::RecordedColumn;
 use crate::storage::Version;
 use crate::store::PartNaming;
+use crate::store::receipt::PublishedSet;
 
 /// What is to be done for one flow.
 #[derive(Clone, Debug)]
@@ -27,8 +28,10 @@ pub struct FlowWork {
     pub placement: BTreeMap<String, String>,
     /// The schema of the input.
     pub schema: Option<Fingerprint>,
-    /// The columns, as they are recorded.
-    pub columns: Vec<RecordedColumn>,
+    /// The columns.
+    pub columns: SetColumns,
+    /// The digest of which home they are of, and of how that is read.
+    pub home: Option<Fingerprint>,
     /// What the parts are made from.
     pub source: WorkSource,
     /// The parts in order.
@@ -46,6 +49,33 @@ pub struct FlowWork {
     pub is_recovery_only: bool,
     /// What its reader should know, in words.
     pub remarks: Vec<String>,
+    /// The same, of what is said whenever the flow is built: a plan and its first build say more.
+    pub warnings: Vec<String>,
+}
+
+/// The columns of a set, as they are recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetColumns {
+    /// All of them.
+    pub recorded: Vec<RecordedColumn>,
+    /// Those that stand in names of folders.
+    pub folder_columns: Vec<String>,
+    /// Those that the home no longer has.
+    pub absent: Vec<String>,
+    /// All of them with their types, where files may differ.
+    pub arrow_schema: Option<String>,
+}
+
+impl SetColumns {
+    /// Those that a set was published with.
+    pub(super) fn from_published(published: &PublishedSet) -> Self {
+        Self {
+            recorded: published.columns.clone(),
+            folder_columns: published.folder_columns.clone(),
+            absent: published.absent_columns.clone(),
+            arrow_schema: published.arrow_schema.clone(),
+        }
+    }
 }
 
 /// What a flow's parts are made from.
@@ -89,7 +119,8 @@ impl FlowWork {
             components,
             placement: BTreeMap::new(),
             schema: None,
-            columns: Vec::new(),
+            columns: SetColumns::default(),
+            home: None,
             source: WorkSource::AtHand,
             parts: Vec::new(),
             sequence: 0,
@@ -98,6 +129,7 @@ impl FlowWork {
             receipt_version: None,
             is_recovery_only: false,
             remarks: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -119,8 +151,11 @@ impl FlowWork {
 
     /// True where a schema is that of one of the files, which may store their columns otherwise.
     pub fn has_schema(&self, schema: &Fingerprint) -> bool {
-        self.files()
-            .is_some_and(|work| work.layouts.iter().any(|layout| layout.has_schema(schema)))
+        self.columns.folder_columns.is_empty()
+            && self.columns.arrow_schema.is_none()
+            && self
+                .files()
+                .is_some_and(|work| work.layouts.iter().any(|layout| layout.has_schema(schema)))
     }
 
     /// The same work once its parts are there: a partition that was read is as many parts as it

@@ -193,6 +193,19 @@ pub struct PublishedSet {
     /// files no more than a thousand.
     #[serde(default)]
     pub columns: Vec<RecordedColumn>,
+    /// Those of them that stand in names of the home's folders, and in no file.
+    #[serde(default)]
+    pub folder_columns: Vec<String>,
+    /// Those of them that the home no longer has.
+    #[serde(default)]
+    pub absent_columns: Vec<String>,
+    /// All of them with their types, where files of the home may differ: what is made of a file
+    /// that differs is decided by them.
+    #[serde(default)]
+    pub arrow_schema: Option<String>,
+    /// The digest of which home it was made of, and of how that was read.
+    #[serde(default)]
+    pub home: Option<Fingerprint>,
     /// What the publish key covers.
     pub placement: BTreeMap<String, String>,
     /// The parts.

@@ -1,10 +1,12 @@
 //! Other writers and readers of parquet, which judge what hygge makes.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::common::assert_success;
+use crate::common::sandbox::Sandbox;
 
 /// Runs a script of `tests/peers`.
 pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Output {
@@ -105,4 +107,16 @@ impl Rows {
         };
         self.rows.iter().map(line).collect()
     }
+}
+
+/// Writes a parquet file by pyarrow, of a schema and of rows in its words.
+pub(crate) fn parquet(sandbox: &Sandbox, name: &str, schema: &str, rows: &str) {
+    let path = sandbox.path(name);
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let lines = format!(
+        "import sys, datetime, decimal, pyarrow as pa, pyarrow.parquet as pq\n\
+         table = pa.Table.from_pylist({rows}, schema=pa.schema({schema}))\n\
+         pq.write_table(table, sys.argv[1])"
+    );
+    assert_success(&run(&lines, &[path.as_os_str()]));
 }

@@ -351,6 +351,10 @@ trait PlaceParts: Place {
             components: Components::default(),
             schema_digest: None,
             columns: Vec::new(),
+            folder_columns: Vec::new(),
+            absent_columns: Vec::new(),
+            arrow_schema: None,
+            home: None,
             placement: opened.store.placement(),
             manifest: Manifest {
                 parts: parts.collect(),

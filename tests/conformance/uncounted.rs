@@ -29,7 +29,7 @@ use hygge::plan::file_work::FileWork;
 use hygge::plan::planned_part::PlannedPart;
 use hygge::plan::probe::Input;
 use hygge::plan::project::Project;
-use hygge::plan::slice::{Slice, part_key, slices};
+use hygge::plan::slice::{Slice, SlicedFile, part_key, slices};
 use hygge::plan::work::{FlowWork, WorkSource};
 use hygge::plan::{HashProgress, PlanRequest, Planner};
 use hygge::publish::assemble;
@@ -199,11 +199,16 @@ impl Bench {
         let known: Vec<&Layout> = layouts.iter().collect();
         let transfer = TransferMode::new(home, &known, &target).expect("a mode");
         let sizes: Vec<u64> = files.iter().map(|file| file.version.size()).collect();
-        let digests: Vec<_> = files.iter().map(|file| file.digest).collect();
+        let sliced = files.iter().map(|file| SlicedFile {
+            digest: file.digest,
+            projection: None,
+        });
+        let sliced: Vec<SlicedFile> = sliced.collect();
         let version = target.format.output_version();
-        let slices = slices(&known, &sizes, target.rows_per_file);
+        let can_share = |one: usize, other: usize| known[one].can_pack_with(known[other]);
+        let slices = slices(&known, &sizes, target.rows_per_file, &can_share);
         let part = |slice: Slice| PlannedPart {
-            key: part_key(&self.counted.key, transfer, &slice, &digests, version),
+            key: part_key(&self.counted.key, transfer, &slice, &sliced, version),
             slice,
             existing: None,
             ..self.counted.parts[0].clone()

@@ -12,7 +12,8 @@ use super::changes::with_checksum;
 /// sets; receipts say which inputs a part was made from; records are sealed. Version 5: receipts
 /// have all their fields, so that they can be read again. Version 6: stores of entities whose loss
 /// was accepted. Version 7: receipts say their version, whatever tells it, and whether nulls may come.
-pub(super) const VERSION: i64 = 7;
+/// Version 8: receipts say where columns come from, and the types of those of files that differ.
+pub(super) const VERSION: i64 = 8;
 
 const TABLES: &str = "
     CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB, is_given_up INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
@@ -40,6 +41,7 @@ const MIGRATIONS: &[(i64, &[&str])] = &[
     (4, &["DELETE FROM receipt;"]),
     (5, &[ACCEPTED_LOSS]),
     (6, &["DELETE FROM receipt;"]),
+    (7, &["DELETE FROM receipt;"]),
 ];
 
 /// How the index looks that was opened.

@@ -79,6 +79,7 @@ impl<'r> Announcer<'r> {
         if reasons.contains(&Reason::FirstBuild) {
             self.remarks(flow, work.remarks.clone());
         }
+        self.remarks(flow, work.warnings.clone());
     }
 
     /// The database of a flow failed, and it rests.

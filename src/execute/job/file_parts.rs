@@ -15,6 +15,7 @@ use crate::cache::staging::Staging;
 use crate::error::Result;
 use crate::execute::task;
 use crate::fingerprint::Fingerprint;
+use crate::format::projection::Projection;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{Format, Layout, OutputSpec, Piece, TransferMode};
 use crate::plan::file_work::{FileWork, InspectedFiles};
@@ -41,6 +42,8 @@ struct FileSpec {
     version: Version,
     digest: Fingerprint,
     layout: Layout,
+    /// The columns that it has for its flow, where they are not its own.
+    projection: Option<Projection>,
 }
 
 /// How the files become parts.
@@ -109,7 +112,7 @@ impl FileParts {
         };
         let part = |part: &&PlannedPart| PartSpec {
             key: part.key,
-            transfer: TransferSpec::new(work.transfer),
+            transfer: TransferSpec::new(work.part_transfer(&part.slice.pieces)),
             pieces: part.slice.pieces.iter().map(piece).collect(),
             rows: part.slice.rows,
         };
@@ -118,6 +121,7 @@ impl FileParts {
             version: work.files[number].version.clone(),
             digest: work.files[number].digest,
             layout: work.layouts[number].clone(),
+            projection: work.projection(number).cloned(),
         };
         Self {
             home: FormatSpec::new(home),
@@ -182,12 +186,13 @@ impl PartSpec {
         if self.pieces.is_empty() && files.is_empty() {
             return Err("a part of no file");
         }
-        let layouts = self.pieces.iter().map(|piece| files.get(piece.file));
-        let layouts: Vec<&Layout> = layouts.flatten().map(|file| &file.layout).collect();
-        if layouts
-            .windows(2)
-            .any(|pair| pair[0] != pair[1] && !pair[0].can_pack_with(pair[1]))
-        {
+        let pieces = self.pieces.iter().map(|piece| files.get(piece.file));
+        let pieces: Vec<&FileSpec> = pieces.flatten().collect();
+        let can_share = |one: &FileSpec, other: &FileSpec| {
+            one.projection.is_some() == other.projection.is_some()
+                && (one.layout == other.layout || one.layout.can_pack_with(&other.layout))
+        };
+        if pieces.windows(2).any(|pair| !can_share(pair[0], pair[1])) {
             return Err("a part of files that cannot share one");
         }
         let mut rows = Some(0_u64);
@@ -246,6 +251,7 @@ impl task::PlannedFiles for JobFiles<'_> {
             version: &found.version,
             digest: found.digest,
             layout: &found.layout,
+            projection: found.projection.as_ref(),
         }
     }
 

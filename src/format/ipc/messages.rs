@@ -335,6 +335,15 @@ fn is_schema(head: &[u8]) -> bool {
     matches!(header, Ok(Some(flat::MessageHeaderRef::Schema(_))))
 }
 
+/// True for the message of a schema that is no deeper and no larger than those of files may be.
+pub(in crate::format) fn is_readable_schema(message: &[u8]) -> bool {
+    let header = flat::MessageRef::read_as_root(message).and_then(|message| message.header());
+    match header {
+        Ok(Some(flat::MessageHeaderRef::Schema(schema))) => types::columns(&schema).is_ok(),
+        _ => false,
+    }
+}
+
 /// What a schema says, without a message.
 fn empty_contents(
     container: Container,

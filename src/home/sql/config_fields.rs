@@ -14,7 +14,7 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::value_types::{
     BoundedNumber, ConfigDuration, Lag, SliceWidth, StringList, WatermarkValue,
 };
-use crate::connection::types::{ColumnType, SIMPLE_TYPES};
+use crate::connection::types::{SIMPLE_TYPES, read_types};
 use crate::connection::{Dialect, Relation};
 use crate::error::Result;
 
@@ -208,7 +208,9 @@ impl SqlHome {
             check_same_column(slice, watermark.as_ref(), node, name, problems)
         });
         let probe = probe(fields.probe, dialect, node, name, problems);
-        let types = types(fields.types, node, name, problems);
+        let words = SIMPLE_TYPES.iter().map(|(word, _)| *word);
+        let words = words.chain(["decimal(12,2)", "list(text)"]);
+        let types = read_types(fields.types, (node, "types"), name, words, problems);
         let connection = connection.filter(|_| are_distinct)?;
         let probe = match probe? {
             Probe::None if dialect.is_some_and(|dialect| super::engine(dialect).is_file()) => {
@@ -468,41 +470,4 @@ fn probe(
     );
     problems.push(problem.with_hint("probe: {columns: [updated_at]}"));
     None
-}
-
-fn types(
-    types: Option<BTreeMap<String, String>>,
-    node: &Node,
-    name: &str,
-    problems: &mut Problems,
-) -> Option<BTreeMap<String, ColumnType>> {
-    let mut known = BTreeMap::new();
-    let mut is_sound = true;
-    for (column, word) in types.unwrap_or_default() {
-        match ColumnType::from_name(&word) {
-            Some(kind) => drop(known.insert(column, kind)),
-            None => {
-                let at = node
-                    .get("types")
-                    .map_or(node.at, |types| types.span_of(&column));
-                let words = SIMPLE_TYPES
-                    .iter()
-                    .map(|(word, _)| *word)
-                    .chain(["decimal(12,2)", "list(text)"]);
-                let message =
-                    format!("types of {name} gives the column {column} the unknown type {word:?}");
-                let otherwise =
-                    format!("types are {}", words.clone().collect::<Vec<_>>().join(", "));
-                problems.push(
-                    Problem::new(at, message, "expected a type").with_suggestion(
-                        &word,
-                        words,
-                        Some(otherwise),
-                    ),
-                );
-                is_sound = false;
-            }
-        }
-    }
-    is_sound.then_some(known)
 }

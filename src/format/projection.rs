@@ -1,0 +1,245 @@
+//! Projections: the columns of a file as its flow has them, where they are not the file's own. They
+//! are taken by their names, widened, or hold one value in every row that stands in no file.
+
+use std::path::Path;
+
+use jiff::civil::Date;
+use polars_arrow::array::{
+    Array, BooleanArray, MutableBinaryViewArray, PrimitiveArray, new_null_array,
+};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
+use polars_arrow::types::NativeType;
+use serde::{Deserialize, Serialize};
+
+use super::FormatError;
+use super::batch::RecordBatch;
+use super::canonical_schema::{field_from_text, field_to_text, type_name, write_field};
+use super::widening::{WideningError, widen};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+
+/// The columns that a file has for its flow, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Projection {
+    /// The columns.
+    pub columns: Vec<ProjectedColumn>,
+}
+
+/// One of the columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectedColumn {
+    /// Its name.
+    pub name: String,
+    /// Where its values come from.
+    pub source: ColumnSource,
+}
+
+/// Where the values of a column come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ColumnSource {
+    /// The file's column of that name, as it is.
+    Column,
+    /// The file's column of that name, as a type that holds its values exactly.
+    Widened(#[serde(with = "field_text")] Field),
+    /// One value in every row: `None` for null. How it is written is as in names of folders.
+    Constant {
+        /// The type.
+        #[serde(with = "field_text")]
+        field: Field,
+        /// The value.
+        value: Option<String>,
+    },
+}
+
+impl Projection {
+    /// What decides the values that it makes of a file's.
+    pub fn digest(&self) -> Fingerprint {
+        let mut writer = KeyWriter::new(KeyKind::Schema);
+        writer.text("projection").count(self.columns.len());
+        for ProjectedColumn { name, source } in &self.columns {
+            writer.text(name);
+            match source {
+                ColumnSource::Column => {
+                    writer.text("column");
+                }
+                ColumnSource::Widened(field) => write_field(field, writer.text("widened")),
+                ColumnSource::Constant { field, value } => {
+                    write_field(field, writer.text("constant"));
+                    writer.count(usize::from(value.is_some()));
+                    writer.text(value.as_deref().unwrap_or_default());
+                }
+            }
+        }
+        writer.finish()
+    }
+
+    /// The columns that it makes of those of a file.
+    ///
+    /// # Errors
+    /// The file lacks one of them.
+    pub fn schema(&self, file: &ArrowSchema) -> Result<ArrowSchema, FormatError> {
+        let mut columns = ArrowSchema::default();
+        for column in &self.columns {
+            let field = match &column.source {
+                ColumnSource::Column => file.get(column.name.as_str()).cloned(),
+                ColumnSource::Widened(field) | ColumnSource::Constant { field, .. } => {
+                    Some(field.clone())
+                }
+            };
+            let field = field.ok_or_else(|| missing_column(&column.name))?;
+            columns.insert(column.name.as_str().into(), field);
+        }
+        *columns.metadata_mut() = file.metadata().clone();
+        Ok(columns)
+    }
+
+    /// Makes the columns of rows of a file, of which the first is its row `first_row`.
+    ///
+    /// # Errors
+    /// A value has no place in the wider type.
+    pub(super) fn apply(
+        &self,
+        batch: &RecordBatch,
+        path: &Path,
+        first_row: u64,
+    ) -> Result<RecordBatch, FormatError> {
+        let mut schema = self.schema(batch.schema())?;
+        *schema.metadata_mut() = batch.schema().metadata().clone();
+        let column = |column: &ProjectedColumn| {
+            let own = || {
+                let place = batch.schema().index_of(column.name.as_str());
+                let place = place.ok_or_else(|| missing_column(&column.name))?;
+                Ok::<_, FormatError>(&batch.arrays()[place])
+            };
+            match &column.source {
+                ColumnSource::Column => own().cloned(),
+                ColumnSource::Widened(field) => {
+                    let wide = widen(own()?.as_ref(), &field.dtype);
+                    wide.map_err(|error| match error {
+                        WideningError::Misfit(misfit) => FormatError::Misfit {
+                            path: path.to_path_buf(),
+                            column: column.name.clone(),
+                            row: first_row + misfit.row as u64 + 1,
+                            value: misfit.value,
+                            wanted: type_name(&field.dtype),
+                        },
+                        WideningError::Type(error) => {
+                            FormatError::Encode(format!("column {}: {error}", column.name))
+                        }
+                    })
+                }
+                ColumnSource::Constant { field, value } => {
+                    let rows = batch.height();
+                    let array = constant_array(&field.dtype, value.as_deref(), rows);
+                    array.ok_or_else(|| {
+                        let value = value.as_deref().unwrap_or_default();
+                        let wanted = type_name(&field.dtype);
+                        FormatError::Encode(format!(
+                            "column {}: {value:?} is no {wanted}",
+                            column.name
+                        ))
+                    })
+                }
+            }
+        };
+        let arrays = self.columns.iter().map(column).collect::<Result<_, _>>()?;
+        RecordBatch::try_new(batch.height(), schema.into(), arrays)
+            .map_err(|error| FormatError::Encode(error.to_string()))
+    }
+}
+
+fn missing_column(name: &str) -> FormatError {
+    FormatError::Encode(format!("its file has no column {name}"))
+}
+
+/// True where a text can be a constant of this type.
+pub fn is_constant_of(dtype: &ArrowDataType, value: &str) -> bool {
+    constant_array(dtype, Some(value), 1).is_some()
+}
+
+/// The array of a value in so many rows; `None` where the text is none of the type.
+fn constant_array(
+    dtype: &ArrowDataType,
+    value: Option<&str>,
+    rows: usize,
+) -> Option<Box<dyn Array>> {
+    use ArrowDataType as T;
+    let Some(text) = value else {
+        return Some(new_null_array(dtype.clone(), rows));
+    };
+    Some(match dtype {
+        T::Boolean => {
+            let value = match text {
+                "true" | "True" => true,
+                "false" | "False" => false,
+                _ => return None,
+            };
+            BooleanArray::from_slice(vec![value; rows]).boxed()
+        }
+        T::Int8 => repeated::<i8>(whole_number(text)?, dtype, rows),
+        T::Int16 => repeated::<i16>(whole_number(text)?, dtype, rows),
+        T::Int32 => repeated::<i32>(whole_number(text)?, dtype, rows),
+        T::Int64 => repeated::<i64>(whole_number(text)?, dtype, rows),
+        T::UInt8 => repeated::<u8>(whole_number(text)?, dtype, rows),
+        T::UInt16 => repeated::<u16>(whole_number(text)?, dtype, rows),
+        T::UInt32 => repeated::<u32>(whole_number(text)?, dtype, rows),
+        T::UInt64 => repeated::<u64>(whole_number(text)?, dtype, rows),
+        T::Date32 => repeated::<i32>(days_since_1970(text)?, dtype, rows),
+        T::Utf8View => {
+            let texts = std::iter::repeat_n(Some(text), rows);
+            MutableBinaryViewArray::<str>::from_iterator(texts)
+                .freeze()
+                .boxed()
+        }
+        _ => return None,
+    })
+}
+
+fn repeated<T: NativeType>(value: T, dtype: &ArrowDataType, rows: usize) -> Box<dyn Array> {
+    PrimitiveArray::new(dtype.clone(), vec![value; rows].into(), None).boxed()
+}
+
+/// A whole number as names of folders have it: digits, behind a minus where it is negative.
+fn whole_number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_plain = !digits.is_empty() && digits.bytes().all(|letter| letter.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+/// A day as `2026-01-31`.
+fn days_since_1970(text: &str) -> Option<i32> {
+    let mut numbers = text.split('-');
+    let mut next = |width: usize| {
+        let digits = numbers.next()?;
+        let is_plain =
+            digits.len() == width && digits.bytes().all(|letter| letter.is_ascii_digit());
+        is_plain.then(|| digits.parse::<i16>().ok()).flatten()
+    };
+    let (year, month, day) = (next(4)?, next(2)?, next(2)?);
+    if numbers.next().is_some() || year == 0 {
+        return None;
+    }
+    let day = Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()?;
+    let days = day.since(Date::constant(1970, 1, 1)).ok()?.get_days();
+    Some(days)
+}
+
+/// Fields as texts, by the messages that Arrow has for schemas.
+mod field_text {
+    use serde::de::Error as _;
+    use serde::{Deserializer, Serializer};
+
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(field: &Field, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&field_to_text(field))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Field, D::Error> {
+        let text = String::deserialize(from)?;
+        field_from_text(&text).ok_or_else(|| D::Error::custom("no field of Arrow"))
+    }
+}

@@ -1,0 +1,160 @@
+//! Values in names of folders: which columns they are of, of which types, and what each file has of
+//! them.
+
+use std::collections::BTreeMap;
+
+use polars_arrow::datatypes::Field;
+
+use crate::error::Result;
+use crate::format::projection::{ColumnSource, ProjectedColumn, Projection, is_constant_of};
+use crate::home::{FileSource, FolderValue, HomeError, inferred_type};
+
+/// A column that stands in names of folders.
+#[derive(Clone, Debug)]
+pub(super) struct FolderColumn {
+    /// The column. Nulls may come in it, also where none has come yet: a folder of null changes
+    /// nothing in what is made of the others.
+    pub(super) field: Field,
+    /// True where one of the folders says null.
+    pub(super) has_null: bool,
+}
+
+/// The values in names of folders of columns that the files do not have themselves.
+pub(super) struct FolderValues<'a> {
+    names: &'a [&'a str],
+    values: Vec<Vec<FolderValue>>,
+}
+
+impl<'a> FolderValues<'a> {
+    /// Those of columns that `is_own` does not call a file's own.
+    ///
+    /// # Errors
+    /// Two folders around a file say one column.
+    pub(super) fn new(
+        names: &'a [&'a str],
+        mut values: Vec<Vec<FolderValue>>,
+        is_own: &dyn Fn(usize, &str) -> bool,
+    ) -> Result<Self> {
+        for (file, values) in values.iter_mut().enumerate() {
+            values.retain(|value| !is_own(file, &value.column));
+            let twice = (1..values.len()).find(|number| {
+                let column = &values[*number].column;
+                let before = &values[..*number];
+                before.iter().any(|other| other.column == *column)
+            });
+            if let Some(number) = twice {
+                return Err(HomeError::TwoFolderValues {
+                    file: names[file].to_string(),
+                    column: values[number].column.clone(),
+                }
+                .into());
+            }
+        }
+        Ok(Self { names, values })
+    }
+
+    /// Those of a file.
+    pub(super) fn values_of(&self, file: usize) -> &[FolderValue] {
+        &self.values[file]
+    }
+
+    /// The folders of all files say the same columns.
+    ///
+    /// # Errors
+    /// A file that lacks one.
+    pub(super) fn check_same_columns(&self) -> Result<()> {
+        let lacking = |file: usize, sibling: usize| {
+            let has = |column: &str| self.values[file].iter().any(|value| value.column == column);
+            let missing = self.values[sibling]
+                .iter()
+                .find(|value| !has(&value.column));
+            missing.map(|value| HomeError::NoFolderValue {
+                file: self.names[file].to_string(),
+                column: value.column.clone(),
+                sibling: self.names[sibling].to_string(),
+            })
+        };
+        let odd =
+            (1..self.values.len()).find_map(|file| lacking(file, 0).or_else(|| lacking(0, file)));
+        match odd {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The values of a column.
+    fn of<'v>(&'v self, column: &'v str) -> impl Iterator<Item = Option<&'v str>> + Clone {
+        let values = self.values.iter().flatten();
+        let values = values.filter(move |value| value.column == column);
+        values.map(|value| value.value.as_deref())
+    }
+
+    /// The columns, in the order of the folders of the first file that has them.
+    ///
+    /// # Errors
+    /// A value is none of the type that the config gives its column.
+    pub(super) fn columns(&self, home: &dyn FileSource) -> Result<Vec<FolderColumn>> {
+        let mut columns: Vec<FolderColumn> = Vec::new();
+        for FolderValue { column, .. } in self.values.iter().flatten() {
+            if columns
+                .iter()
+                .any(|known| known.field.name == column.as_str())
+            {
+                continue;
+            }
+            let given = home.folder_types().get(column).cloned();
+            let kind = given.unwrap_or_else(|| inferred_type(self.of(column).flatten()));
+            let dtype = kind.to_arrow();
+            let is_odd =
+                |value: &Option<&str>| value.is_some_and(|value| !is_constant_of(&dtype, value));
+            let odd =
+                |value: &&FolderValue| value.column == *column && is_odd(&value.value.as_deref());
+            let odd = (self.values.iter().zip(self.names))
+                .find_map(|(values, name)| Some((name, values.iter().find(odd)?)));
+            if let Some((file, value)) = odd {
+                return Err(HomeError::FolderValue {
+                    file: file.to_string(),
+                    column: column.clone(),
+                    value: value.value.clone().unwrap_or_default(),
+                    wanted: kind.to_string(),
+                }
+                .into());
+            }
+            columns.push(FolderColumn {
+                field: Field::new(column.as_str().into(), dtype, true),
+                has_null: self.of(column).any(|value| value.is_none()),
+            });
+        }
+        Ok(columns)
+    }
+
+    /// What each file has where all have the same: its own columns, then those of its folders.
+    pub(super) fn projections(
+        &self,
+        own: &[String],
+        columns: &[FolderColumn],
+    ) -> BTreeMap<usize, Projection> {
+        let own = own.iter().map(|name| ProjectedColumn {
+            name: name.clone(),
+            source: ColumnSource::Column,
+        });
+        let own: Vec<ProjectedColumn> = own.collect();
+        let of_folder = |file: usize, field: &Field| {
+            let name = field.name.as_str();
+            let value = self.values[file].iter().find(|value| value.column == name);
+            ProjectedColumn {
+                name: name.to_string(),
+                source: ColumnSource::Constant {
+                    field: field.clone(),
+                    value: value.and_then(|value| value.value.clone()),
+                },
+            }
+        };
+        let projection = |file: usize| {
+            let folders = columns.iter().map(|column| of_folder(file, &column.field));
+            let columns = own.iter().cloned().chain(folders).collect();
+            (file, Projection { columns })
+        };
+        (0..self.values.len()).map(projection).collect()
+    }
+}

@@ -1,0 +1,233 @@
+//! The columns of a home's files: those that the files have themselves, and those that stand in
+//! names of their folders.
+
+use std::collections::{BTreeMap, HashMap};
+
+use polars_arrow::datatypes::{ArrowSchema, Field};
+
+use super::folder_values::{FolderColumn, FolderValues};
+use super::home_files::HomeFiles;
+use super::united_columns::{self, UnitedColumns};
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::format::Layout;
+use crate::format::canonical_schema::{schema_from_text, type_name};
+use crate::format::projection::Projection;
+use crate::home::{FileSchema, FileSource, FolderValue, Home, RecordedColumn};
+use crate::store::receipt::PublishedSet;
+
+/// How many names of files are said.
+const SHOWN_NAMES: usize = 3;
+
+/// The columns that files have for their flow.
+#[derive(Debug, Default)]
+pub(super) struct HomeColumns {
+    /// Their digest; `None` without a file.
+    pub(super) digest: Option<Fingerprint>,
+    /// Those that stand in names of folders and in no file.
+    pub(super) folder_columns: Vec<FolderColumn>,
+    /// The files whose columns are not their own alone, by their number.
+    pub(super) projections: BTreeMap<usize, Projection>,
+    /// All of them in order, where files may differ and do, or did.
+    pub(super) united: Option<ArrowSchema>,
+    /// Those of the united that no file has any more.
+    pub(super) absent: Vec<String>,
+    /// Columns that files have and the flow has not, with the first file of each.
+    pub(super) dropped: Vec<(String, usize)>,
+}
+
+impl HomeColumns {
+    /// Compares the columns of all files, takes from names of folders what is in no file, and unites
+    /// what differs where the config asks for that. `published` is the set that this goes on from.
+    ///
+    /// # Errors
+    /// Files differ in their columns, or other programs say which of the files count.
+    pub(super) fn new(
+        home: &dyn Home,
+        files: &HomeFiles<'_>,
+        published: Option<&PublishedSet>,
+    ) -> Result<Self> {
+        let rule = home
+            .as_files()
+            .map_or(FileSchema::Strict, |home| home.schema_rule());
+        if rule == FileSchema::Strict {
+            files.check_same_columns()?;
+        }
+        let Some(first) = files.layouts.first() else {
+            return Ok(Self::default());
+        };
+        let own = Self {
+            digest: Some(first.column_set_digest),
+            ..Self::default()
+        };
+        let Some(home) = home.as_files() else {
+            return Ok(own);
+        };
+        home.check_not_in_table()?;
+        let values = folder_values(home, files)?;
+        let folder_columns = values.columns(home)?;
+        if rule == FileSchema::Strict {
+            values.check_same_columns()?;
+        }
+        if rule != FileSchema::Strict {
+            let recorded = published.and_then(|published| published.arrow_schema.as_deref());
+            let recorded = recorded.and_then(schema_from_text);
+            let fields = folder_columns.iter().map(|column| column.field.clone());
+            let fields: Vec<Field> = fields.collect();
+            match united_columns::unite(rule, files, (&values, &fields), recorded.as_ref()) {
+                Ok(united) => return Ok(Self::from_united(united, folder_columns)),
+                // A type that nothing here decodes passes whole where all files have it.
+                Err(_) if recorded.is_none() && files.check_same_columns().is_ok() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if folder_columns.is_empty() {
+            return Ok(own);
+        }
+        // All files have the same columns.
+        let names = files.format.reader().column_names(&(files.open)(0)?)?;
+        Ok(Self {
+            digest: Some(digest_with_folders(
+                &first.column_set_digest,
+                &folder_columns,
+            )),
+            projections: values.projections(&names, &folder_columns),
+            folder_columns,
+            ..Self::default()
+        })
+    }
+
+    fn from_united(united: UnitedColumns, folder_columns: Vec<FolderColumn>) -> Self {
+        Self {
+            digest: Some(united_columns::schema_digest(&united.schema)),
+            folder_columns,
+            projections: united.projections,
+            absent: united.absent,
+            dropped: united.dropped,
+            united: Some(united.schema),
+        }
+    }
+
+    /// True where a digest of a schema is that of these columns, which files may store otherwise.
+    pub(super) fn have_schema(&self, schema: &Fingerprint, layouts: &[Layout]) -> bool {
+        if self.folder_columns.is_empty() && self.united.is_none() {
+            layouts.iter().any(|layout| layout.has_schema(schema))
+        } else {
+            self.digest == Some(*schema)
+        }
+    }
+
+    /// The columns that stand in names of folders, as they are recorded.
+    pub(super) fn recorded_folder_columns(&self) -> impl Iterator<Item = RecordedColumn> {
+        self.folder_columns.iter().map(|column| RecordedColumn {
+            name: column.field.name.to_string(),
+            declared: type_name(&column.field.dtype),
+            target_type: type_name(&column.field.dtype),
+            nullable: Some(column.has_null),
+        })
+    }
+
+    /// The names of the columns that stand in names of folders.
+    pub(super) fn folder_names(&self) -> Vec<String> {
+        let names = self.folder_columns.iter();
+        names.map(|column| column.field.name.to_string()).collect()
+    }
+
+    /// Columns that are left out, and those that no file has any more, as far as that is new.
+    pub(super) fn warnings(&self, names: &[&str], published: Option<&PublishedSet>) -> Vec<String> {
+        let known = published.map_or(&[][..], |published| published.absent_columns.as_slice());
+        let absent = self.absent.iter().filter(|column| !known.contains(column));
+        let absent = absent.map(|column| {
+            format!(
+                "column {column} is in no file any more: it is null in what is made from now on"
+            )
+        });
+        let dropped = self.dropped.iter().map(|(column, file)| {
+            let file = names[*file];
+            format!("column {column} of {file} is left out: the schema has no such column")
+        });
+        absent.chain(dropped).collect()
+    }
+
+    /// Which files are decoded because their columns are not those of the flow.
+    pub(super) fn describe_decoded_files(&self, names: &[&str]) -> Option<String> {
+        self.united.as_ref()?;
+        let odd: Vec<&str> = self.projections.keys().map(|file| names[*file]).collect();
+        if odd.is_empty() {
+            return None;
+        }
+        let shown = odd.iter().take(SHOWN_NAMES).copied();
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        let more = match odd.len().saturating_sub(SHOWN_NAMES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!(
+            "columns of {shown}{more} are not those of the flow: what is made of them is decoded"
+        ))
+    }
+
+    /// What is to be said of columns in names of folders, and of types for such as there are none.
+    pub(super) fn remarks(&self, home: &dyn Home) -> Vec<String> {
+        let Some(home) = home.as_files() else {
+            return Vec::new();
+        };
+        let types = home.folder_types();
+        let remark = |column: &FolderColumn| {
+            let (name, kind) = (&column.field.name, type_name(&column.field.dtype));
+            let by = if types.contains_key(name.as_str()) {
+                "as hive_types says"
+            } else {
+                "by all of its values; hive_types of the home gives it another type"
+            };
+            format!("column {name} comes from names of folders, as {kind}: {by}")
+        };
+        let is_there = |name: &str| self.folder_names().iter().any(|column| column == name);
+        let unused = types.keys().filter(|name| !is_there(name));
+        let unused = unused.map(|name| {
+            format!("hive_types of the home gives column {name} a type, and no folder says such a column that is in no file")
+        });
+        self.folder_columns
+            .iter()
+            .map(remark)
+            .chain(unused)
+            .collect()
+    }
+}
+
+/// The values in names of folders of columns that the files below them do not have.
+fn folder_values<'a>(home: &dyn FileSource, files: &'a HomeFiles<'_>) -> Result<FolderValues<'a>> {
+    let values: Vec<Vec<FolderValue>> = files
+        .names
+        .iter()
+        .map(|name| home.folder_values(name))
+        .collect();
+    let mut own: HashMap<Fingerprint, Vec<String>> = HashMap::new();
+    for (file, layout) in files.layouts.iter().enumerate() {
+        if !values[file].is_empty() && !own.contains_key(&layout.column_set_digest) {
+            let names = files.format.reader().column_names(&(files.open)(file)?)?;
+            own.insert(layout.column_set_digest, names);
+        }
+    }
+    let is_own = |file: usize, column: &str| {
+        let own = own.get(&files.layouts[file].column_set_digest);
+        own.is_some_and(|own| own.iter().any(|name| name == column))
+    };
+    FolderValues::new(files.names, values, &is_own)
+}
+
+/// The digest of columns of files and of those in names of folders, whatever their order.
+fn digest_with_folders(own: &Fingerprint, columns: &[FolderColumn]) -> Fingerprint {
+    let fields = columns.iter().map(|column| &column.field);
+    let mut sorted: Vec<_> = fields
+        .map(|field| (field.name.as_str(), type_name(&field.dtype)))
+        .collect();
+    sorted.sort_unstable();
+    let mut writer = KeyWriter::new(KeyKind::Schema);
+    writer.text("with folders").digest(own).count(sorted.len());
+    for (name, kind) in sorted {
+        writer.text(name).text(&kind);
+    }
+    writer.finish()
+}
