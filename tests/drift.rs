@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use crate::common::databases::{Database, Kind};
+use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers::{parquet, rows};
 use crate::common::sandbox::{Sandbox, built};
+
+on_each_database!(a_table_that_changed_is_drift_too);
 
 fn sandbox(more: &str) -> Sandbox {
     Sandbox::new(&format!("flows:\n  f: {{home: home, store: out{more}}}\n"))
@@ -226,27 +228,6 @@ fn a_table_that_changed_is_drift_too(kind: Kind) {
         database.config("  f: {home: {connection: shop, table: t, columns: [id]}, store: out}\n");
     sandbox.write("hygge.yml", config);
     built(&sandbox);
-}
-
-mod sqlite {
-    #[test]
-    fn a_table_that_changed_is_drift_too() {
-        super::a_table_that_changed_is_drift_too(super::Kind::Sqlite);
-    }
-}
-
-mod postgres {
-    #[test]
-    fn a_table_that_changed_is_drift_too() {
-        super::a_table_that_changed_is_drift_too(super::Kind::Postgres);
-    }
-}
-
-mod mysql {
-    #[test]
-    fn a_table_that_changed_is_drift_too() {
-        super::a_table_that_changed_is_drift_too(super::Kind::MySql);
-    }
 }
 
 #[test]

@@ -51,6 +51,7 @@ mod samples;
 mod schema;
 mod secrets;
 mod show;
+mod sql_altering;
 mod sql_backfill;
 mod sql_changes;
 mod sql_dialects;

@@ -5,6 +5,7 @@
 //! and a process that dies between the commit and the index's record has published, as the next
 //! build finds out. What the databases do differently stands in a file for each.
 
+mod alter;
 mod cascade;
 mod catalog;
 mod cells;
@@ -69,6 +70,9 @@ pub struct SqlStoreFields {
     /// `auto` makes the table, and adds columns that it does not have; `never` needs it as it is.
     #[schemars(example = &"never", extend("default" = "auto"))]
     create: Option<TableCreation>,
+    /// `auto` adds columns that the table does not have, and widens those that the flow filled when its home had a narrower type; `never` leaves the columns as they are.
+    #[schemars(example = &"never", extend("default" = "auto"))]
+    alter: Option<TableAlteration>,
     /// Types of columns, in the database's words, where the table is made.
     #[schemars(example = json!({ "name": "varchar(40) not null" }), extend("x-default" = "those that hold the values exactly", "x-type" = "map of types"))]
     columns: Option<BTreeMap<String, String>>,
@@ -101,6 +105,18 @@ pub enum TableCreation {
     Never,
 }
 
+/// Whether columns of a table are altered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum TableAlteration {
+    /// They are added where they are missing, and widened where what comes became wider.
+    #[default]
+    Auto,
+    /// The flow fails.
+    Never,
+}
+
 /// A table of a database.
 #[derive(Clone, Debug)]
 pub struct SqlStore {
@@ -111,6 +127,7 @@ pub struct SqlStore {
     relation: Relation,
     id: TableId,
     create: TableCreation,
+    alter: TableAlteration,
     columns: BTreeMap<String, String>,
     key: Vec<String>,
     delete_where: Option<String>,
@@ -185,6 +202,7 @@ impl SqlStore {
         }
         Some(Self {
             create: fields.create.unwrap_or_default(),
+            alter: fields.alter.unwrap_or_default(),
             columns,
             key: fields.key.map(|words| words.0).unwrap_or_default(),
             delete_where: delete_where?,
@@ -231,6 +249,7 @@ impl SqlStore {
             identity,
             relation,
             create: TableCreation::default(),
+            alter: TableAlteration::default(),
             columns: BTreeMap::new(),
             key: Vec::new(),
             delete_where: None,
@@ -306,6 +325,9 @@ impl Store for SqlStore {
         ]);
         settings.extend(
             (self.create != TableCreation::default()).then(|| ("create", json!(self.create))),
+        );
+        settings.extend(
+            (self.alter != TableAlteration::default()).then(|| ("alter", json!(self.alter))),
         );
         settings.extend((!self.columns.is_empty()).then(|| ("columns", json!(self.columns))));
         settings.extend((!self.key.is_empty()).then(|| ("key", json!(self.key))));

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use super::columns::{self, IncomingColumn};
 use super::resolved_table::ResolvedTable;
 use super::table_contents::reading_session;
-use super::{SqlStore, TableCreation, cascade, engine, engine_of};
+use super::{SqlStore, alter, cascade, engine, engine_of, receipts};
 use crate::config::connection::Connection;
 use crate::connection::{ConnectionError, Database, Databases, Session};
 use crate::error::Result;
+use crate::home::RecordedColumn;
 use crate::store::StoreUpdate;
+use crate::store::receipt::Receipt;
 
 /// Judges columns by their types alone; gives what is to be known of them, in words.
 ///
@@ -60,23 +62,19 @@ async fn check_in_session(
 ) -> Result<(Vec<IncomingColumn>, Vec<String>)> {
     let engine = engine_of(session);
     let resolved = ResolvedTable::resolve(store, session).await?;
-    let missing = match engine.read_table(&resolved, session).await? {
-        None => coming.to_vec(),
-        Some(table) => {
-            let missing = columns::match_columns(store, engine, coming, &table)?.1;
-            // Where rows are merged, those that are there may have it.
-            if change != StoreUpdate::Merge {
-                columns::check_required(store, engine, coming, &table)?;
-            }
-            missing
+    let (mut missing, mut widened) = (coming.to_vec(), Vec::new());
+    if let Some(table) = engine.read_table(&resolved, session).await? {
+        let published = published_columns(store, &resolved, session).await?;
+        widened = alter::columns_to_widen(store, engine, coming, &table, &published);
+        let table = alter::with_widened(table, &widened);
+        missing = columns::match_columns(store, engine, coming, &table)?.1;
+        // Where rows are merged, those that are there may have it.
+        if change != StoreUpdate::Merge {
+            columns::check_required(store, engine, coming, &table)?;
         }
-    };
-    if !missing.is_empty() && resolved.exists && store.create == TableCreation::Never {
-        return Err(columns::unstorable_columns(
-            store,
-            &missing,
-            "the table has no such column, and create: never",
-        ));
+    }
+    if resolved.exists {
+        alter::check_alteration(store, &missing, &widened)?;
     }
     let definitions = columns::definitions(store, engine, &missing)?;
     cascade::check(store, &resolved, session, change).await?;
@@ -88,8 +86,23 @@ async fn check_in_session(
         };
         check_condition(condition, &from, &definitions, coming, session).await?;
     }
-    let remarks = columns::remarks(store, engine, &missing, coming);
+    let mut remarks = columns::remarks(store, engine, &missing, coming);
+    remarks.extend(alter::remarks(store, &widened));
     Ok((missing, remarks))
+}
+
+/// The columns of the set that is published to a table.
+async fn published_columns(
+    store: &SqlStore,
+    resolved: &ResolvedTable,
+    session: &mut Session,
+) -> Result<Vec<RecordedColumn>> {
+    let found = receipts::find_in_session(store, resolved, session).await?;
+    let receipt = found
+        .map(|found| store.parse_receipt(&found.text))
+        .transpose()?;
+    let published = receipt.as_ref().and_then(Receipt::latest);
+    Ok(published.map_or_else(Vec::new, |published| published.columns.clone()))
 }
 
 /// Makes a table of columns where nobody sees it, and judges what comes by that: types may be the

@@ -188,23 +188,15 @@ pub(super) fn match_columns(
         return Err(Error::new(ErrorKind::Flow, error)
             .with_hint("choose another table, or change this one: ALTER TABLE … ENGINE = InnoDB"));
     }
-    // Elsewhere, names that differ by case are one column.
-    let key = |name: &str| {
-        if engine.has_case_sensitive_names() {
-            name.to_string()
-        } else {
-            name.to_lowercase()
-        }
-    };
     let known: BTreeMap<String, &CatalogColumn> = table
         .columns
         .iter()
-        .map(|column| (key(&column.name), column))
+        .map(|column| (folded_name(engine, &column.name), column))
         .collect();
     let (mut targets, mut missing, mut misfits) =
         (Vec::new(), Vec::new(), ColumnErrors::new(store));
     for (name, kind) in coming {
-        let Some(column) = known.get(&key(name)) else {
+        let Some(column) = known.get(&folded_name(engine, name)) else {
             missing.push((name.clone(), kind.clone()));
             continue;
         };
@@ -224,6 +216,26 @@ pub(super) fn match_columns(
     check_names(engine, coming, &table.columns, &mut misfits);
     misfits.finish()?;
     Ok((targets, missing))
+}
+
+/// A name as the database tells columns apart: most take names that differ by case for one.
+fn folded_name(engine: &dyn WriteEngine, name: &str) -> String {
+    if engine.has_case_sensitive_names() {
+        name.to_string()
+    } else {
+        name.to_lowercase()
+    }
+}
+
+/// The column of a table that has this name.
+pub(super) fn find_column<'t>(
+    engine: &dyn WriteEngine,
+    table: &'t CatalogTable,
+    name: &str,
+) -> Option<&'t CatalogColumn> {
+    let name = folded_name(engine, name);
+    let mut columns = table.columns.iter();
+    columns.find(|column| folded_name(engine, &column.name) == name)
 }
 
 /// What a table needs of each row comes, or something may give it a value.
@@ -334,21 +346,37 @@ impl<'s> ColumnErrors<'s> {
     }
 
     fn add(&mut self, name: &str, kind: &ColumnType, why: &str) {
-        self.list.push(format!(
-            "column {name} is {kind}, which has no place in table {}: {why}",
-            self.store.relation
-        ));
+        self.list.push(describe_misfit(self.store, name, kind, why));
     }
 
     fn finish(self) -> Result<()> {
-        if self.list.is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Flow, self.list.join("; ")).with_hint(
-            "columns of the store gives a column of a new table another type; a table that is \
-             there may be altered by hand",
-        ))
+        misfit_error(self.list)
     }
+}
+
+/// Why a column has no place in its table, in words.
+pub(super) fn describe_misfit(
+    store: &SqlStore,
+    name: &str,
+    kind: &ColumnType,
+    why: &str,
+) -> String {
+    let table = &store.relation;
+    format!("column {name} is {kind}, which has no place in table {table}: {why}")
+}
+
+/// Fails where there are columns that have no place.
+///
+/// # Errors
+/// All of them, as they are described.
+pub(super) fn misfit_error(misfits: Vec<String>) -> Result<()> {
+    if misfits.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Flow, misfits.join("; ")).with_hint(
+        "columns of the store gives a column of a new table another type; a table that is there \
+         may be altered by hand",
+    ))
 }
 
 /// A column that cannot be stored.

@@ -97,6 +97,24 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
         Box::pin(async { Ok(None) })
     }
 
+    /// The statement that gives a column a wider type, and leaves what else is said of it; `None`
+    /// where there is none.
+    fn widen_column_sql(
+        &self,
+        _table: &str,
+        _column: &str,
+        _declared: &str,
+        _is_nullable: bool,
+    ) -> Option<String> {
+        None
+    }
+
+    /// The query that gives a row where a column has something that [`Self::widen_column_sql`] would
+    /// lose; nothing where it loses nothing.
+    fn lost_attributes_sql(&self, _: &ResolvedTable, _column: &str) -> Option<String> {
+        None
+    }
+
     /// What stands behind the columns of a table that is made.
     fn table_options(&self, _collation: Option<&str>) -> String {
         String::new()

@@ -17,10 +17,11 @@ use super::receipts::{self, StoredReceipt as FoundReceipt};
 use super::resolved_table::ResolvedTable;
 use super::table_contents::{TableContents, count_rows, read_contents_in_session};
 use super::target::{TargetColumn, TargetRows};
-use super::{SqlStore, TableCreation, cascade, engine, engine_of};
+use super::{SqlStore, TableCreation, alter, cascade, engine, engine_of};
 use crate::connection::{Database, Session, spawn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
+use crate::home::RecordedColumn;
 use crate::store::context::PublishContext;
 use crate::store::receipt::{Part, Receipt, TableRows};
 use crate::store::{Publication, StoreError, StoreUpdate};
@@ -47,11 +48,13 @@ pub(super) fn publish(
         wait_notices: publication.wait_notices.clone(),
     };
     let rows_before = publication.receipt.and_then(|receipt| receipt.table);
+    let published = publication.receipt.and_then(|receipt| receipt.latest());
     let job = TableLoad {
         store: store.clone(),
         update: publication.update,
         planned_receipt: before,
         planned_rows: rows_before,
+        published_columns: published.map_or_else(Vec::new, |published| published.columns.clone()),
         receipt,
         lock_wait: patience,
     };
@@ -84,6 +87,8 @@ struct TableLoad {
     planned_receipt: Option<FoundReceipt>,
     /// What it says of the table's rows.
     planned_rows: Option<TableRows>,
+    /// The columns of the set that it says is published.
+    published_columns: Vec<RecordedColumn>,
     receipt: Receipt,
     lock_wait: TableLockWait,
 }
@@ -253,14 +258,24 @@ impl TableLoad {
         let (store, engine) = (&self.store, engine_of(session));
         let coming = columns::incoming_columns(columns)?;
         columns::check_key(store, &coming)?;
+        let mut remarks = Vec::new();
         let (missing, is_new) = match engine.read_table(resolved, session).await? {
             None => {
                 self.make_table(resolved, session, &coming).await?;
                 (coming.clone(), true)
             }
             Some(table) => {
+                let widened = alter::columns_to_widen(
+                    store,
+                    engine,
+                    &coming,
+                    &table,
+                    &self.published_columns,
+                );
+                let table = alter::with_widened(table, &widened);
                 let (targets, missing) = columns::match_columns(store, engine, &coming, &table)?;
-                if missing.is_empty() {
+                alter::check_alteration(store, &missing, &widened)?;
+                if missing.is_empty() && widened.is_empty() {
                     let prepared = PreparedTable {
                         targets,
                         has_triggers: table.has_triggers,
@@ -268,7 +283,9 @@ impl TableLoad {
                     };
                     return Ok((prepared, Vec::new()));
                 }
+                alter::widen(store, resolved, session, &widened).await?;
                 self.add_columns(resolved, session, &missing).await?;
+                remarks = alter::remarks(store, &widened);
                 (missing, false)
             }
         };
@@ -286,7 +303,8 @@ impl TableLoad {
             has_triggers: table.has_triggers,
             is_new,
         };
-        Ok((prepared, columns::remarks(store, engine, &missing, &coming)))
+        remarks.extend(columns::remarks(store, engine, &missing, &coming));
+        Ok((prepared, remarks))
     }
 
     async fn make_table(
@@ -315,13 +333,6 @@ impl TableLoad {
         missing: &[IncomingColumn],
     ) -> Result<()> {
         let (store, engine) = (&self.store, engine_of(session));
-        if store.create == TableCreation::Never {
-            return Err(columns::unstorable_columns(
-                store,
-                missing,
-                "the table has no such column, and create: never",
-            ));
-        }
         let relation = resolved.relation().source_sql(engine.dialect());
         engine.set_user_mode(session).await?;
         for (name, definition) in columns::definitions(store, engine, missing)? {

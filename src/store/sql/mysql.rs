@@ -148,6 +148,31 @@ impl WriteEngine for MySql {
         Some(word.to_string())
     }
 
+    fn widen_column_sql(
+        &self,
+        table: &str,
+        column: &str,
+        declared: &str,
+        is_nullable: bool,
+    ) -> Option<String> {
+        let null = if is_nullable { "" } else { " NOT NULL" };
+        Some(format!(
+            "ALTER TABLE {table} MODIFY COLUMN {column} {declared}{null}"
+        ))
+    }
+
+    fn lost_attributes_sql(&self, resolved: &ResolvedTable, column: &str) -> Option<String> {
+        let text = |text: &str| self.dialect().quote_text(text);
+        Some(format!(
+            "SELECT 1 FROM information_schema.columns WHERE table_schema = {} AND table_name = {} \
+             AND column_name = {} AND (coalesce(nullif(column_default, 'NULL'), '') <> '' \
+             OR extra <> '' OR column_comment <> '')",
+            text(&resolved.schema),
+            text(&resolved.table),
+            text(column)
+        ))
+    }
+
     fn table_collation<'a>(
         &'a self,
         session: &'a mut Session,

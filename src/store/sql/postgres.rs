@@ -118,6 +118,18 @@ impl WriteEngine for Postgres {
         Some(word.to_string())
     }
 
+    fn widen_column_sql(
+        &self,
+        table: &str,
+        column: &str,
+        declared: &str,
+        _: bool,
+    ) -> Option<String> {
+        Some(format!(
+            "ALTER TABLE {table} ALTER COLUMN {column} TYPE {declared}"
+        ))
+    }
+
     fn widens(&self, kind: &ColumnType) -> bool {
         matches!(
             kind,
