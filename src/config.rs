@@ -126,7 +126,7 @@ pub struct FlowBlock {
     pub timeout: Option<ConfigDuration>,
     /// How many batches wait between a database and its encoder.
     pub queue_size: Option<BoundedNumber<1, 1000>>,
-    /// How often it is tried again when a database fails in a way that may pass.
+    /// How often it is tried again when a database fails with a transient error.
     pub retries: Option<BoundedNumber<0, 100>>,
     /// Whether other flows begin when this one has failed.
     pub continue_on_error: Option<bool>,

@@ -83,7 +83,7 @@ pub struct Flow {
     pub timeout: Option<Duration>,
     /// How many batches wait between a database and its encoder.
     pub queue_size: Option<u64>,
-    /// How often it is tried again when a database fails in a way that may pass.
+    /// How often it is tried again when a database fails with a transient error.
     pub retries: u64,
     /// Whether other flows begin when this one has failed; `None` for what the project says.
     pub continue_on_error: Option<bool>,

@@ -265,7 +265,7 @@ pub struct SharedFields {
     /// How many batches of rows wait between a database and its encoder. Nothing waits between files.
     #[schemars(example = 10, extend("default" = 10))]
     pub queue_size: Option<BoundedNumber<1, 1000>>,
-    /// How often it is tried again when a database fails in a way that may pass; each wait is twice as long, from a second on.
+    /// How often it is tried again when a database fails with a transient error; each wait is twice as long, from a second on.
     #[schemars(example = 5, extend("default" = 3))]
     pub retries: Option<BoundedNumber<0, 100>>,
     /// Whether other flows begin when this one has failed.

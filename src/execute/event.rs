@@ -29,7 +29,7 @@ pub enum Event {
         /// Who has the lock, in its own words.
         holder: String,
     },
-    /// A database failed in a way that may pass: the flow begins again after a while.
+    /// A database failed with a transient error: the flow begins again after a while.
     Retrying {
         /// The flow.
         flow: FlowName,

@@ -23,7 +23,7 @@ use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, OpenFile, TransferMode, check_recodable};
 use crate::fs;
 use crate::graph::Graph;
-use crate::home::{HomeError, Listing, PreviousRead, TableState};
+use crate::home::{FileSchema, HomeError, Listing, PreviousRead, TableState};
 use crate::store::{PartNaming, StoreId};
 
 /// One thing that was looked at.
@@ -283,7 +283,7 @@ fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
         .par_iter()
         .map(|file| inspect(format, &listing, &file.name))
         .collect::<Result<Vec<_>>>()?;
-    let mut remarks = check_files(format, &listing, &layouts, flow)?;
+    let mut remarks = check_files(format, &listing, &layouts, (flow, look.store))?;
     remarks.extend(files.describe_unread_files()?);
     let rows: Option<u64> = layouts.iter().map(|layout| layout.rows).sum();
     let files = if layouts.len() == 1 {
@@ -404,7 +404,7 @@ fn check_files(
     format: &dyn Format,
     listing: &Listing,
     layouts: &[Layout],
-    flow: &Flow,
+    (flow, store): (&Flow, &StoreId),
 ) -> Result<Vec<String>> {
     let known: Vec<&Layout> = layouts.iter().collect();
     let names: Vec<&str> = listing
@@ -413,7 +413,7 @@ fn check_files(
         .map(|file| file.name.as_str())
         .collect();
     let opened = |file: usize| open_listed(listing, names[file]);
-    let columns = home_columns(flow, format, listing, layouts)?;
+    let columns = home_columns((flow, Some(store)), format, listing, layouts)?;
     check_part_names(flow, &names, &known, listing)?;
     slice::check_part_count(
         names.iter().copied().zip(known.iter().copied()),
@@ -462,9 +462,10 @@ fn check_files(
     Ok(remarks)
 }
 
-/// The columns of a home's files, which can be of one flow.
+/// The columns of a home's files, which can be of one flow; where they are united, with those that
+/// its store says.
 fn home_columns(
-    flow: &Flow,
+    (flow, store): (&Flow, Option<&StoreId>),
     format: &dyn Format,
     listing: &Listing,
     layouts: &[Layout],
@@ -477,7 +478,14 @@ fn home_columns(
         layouts: &layouts.iter().collect::<Vec<_>>(),
         open: &|file| open_listed(listing, names[file]),
     };
-    HomeColumns::new(flow.home.as_ref(), &files, None)
+    let home = flow.home.as_files();
+    let rule = home.map_or(FileSchema::Strict, |home| home.schema_rule());
+    let receipt = match store.filter(|_| rule != FileSchema::Strict) {
+        Some(store) => flow.store.open(store)?.receipt()?,
+        None => None,
+    };
+    let published = receipt.as_ref().and_then(|receipt| receipt.latest());
+    HomeColumns::new(flow.home.as_ref(), &files, published)
 }
 
 /// No two parts get one name. What is made of a digest, only a build knows.
@@ -581,7 +589,8 @@ fn incoming_columns(look: &FlowChecker<'_>) -> Result<Option<ArrowSchema>> {
     let columns = format
         .reader()
         .readable_schema(&open_listed(&listing, &first.name)?)?;
-    let home = home_columns(flow, format, &listing, &layouts)?;
+    let store = (flow.name == look.flow.name).then_some(look.store);
+    let home = home_columns((flow, store), format, &listing, &layouts)?;
     Ok(Some(match home.projections.get(&0) {
         Some(projection) => projection.schema(&columns)?,
         None => columns,

@@ -82,7 +82,7 @@ impl Coordinator<'_> {
         is_lost && self.retries.may_follow_conflict(flow)
     }
 
-    /// Lets a flow rest whose database failed in a way that may pass, and then begin again.
+    /// Lets a flow rest whose database failed with a transient error, and then begin again.
     fn retry_later(&mut self, flow: &FlowName, planned: &PlannedFlow, error: &Error) -> bool {
         if self.stop.is_stopping() || !error.is_transient() {
             return false;

@@ -9,7 +9,7 @@ use crate::flow::FlowName;
 /// How often a flow whose staged part was taken by another begins again.
 const MAX_CONFLICTS: usize = 10;
 
-/// How long a flow rests when its database fails for the first time in a way that may pass.
+/// How long a flow rests when its database fails for the first time with a transient error.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
 /// The delay is doubled so often at most.
@@ -19,7 +19,7 @@ const MAX_DOUBLINGS: u64 = 6;
 #[derive(Debug, Default)]
 pub(super) struct Retries {
     conflicts: HashMap<FlowName, usize>,
-    /// How often the database of a flow failed in a way that may pass.
+    /// How often the database of a flow failed with a transient error.
     failures: HashMap<FlowName, u64>,
     /// When each flow began for the first time.
     start_times: HashMap<FlowName, Instant>,
@@ -47,7 +47,7 @@ impl Retries {
         self.failures.get(flow).copied().unwrap_or_default()
     }
 
-    /// The database of a flow failed in a way that may pass: how long it rests before it is tried
+    /// The database of a flow failed with a transient error: how long it rests before it is tried
     /// again, each time twice as long; nothing where it was tried as often as it may be.
     pub(super) fn next_delay(&mut self, flow: &FlowName, allowed: u64) -> Option<Duration> {
         let failures = self.failures.entry(flow.clone()).or_default();
