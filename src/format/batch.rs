@@ -21,9 +21,10 @@ pub fn empty(columns: &ArrowSchema) -> RecordBatch {
 }
 
 /// Some of the rows. Nothing is copied.
-pub fn slice_batch(batch: &RecordBatch, first: usize, count: usize) -> RecordBatch {
-    let first = first.min(batch.height());
-    let count = count.min(batch.height() - first);
+pub fn slice_batch(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {
+    let bounded = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let first = bounded(first).min(batch.height());
+    let count = bounded(count).min(batch.height() - first);
     let arrays = batch
         .arrays()
         .iter()

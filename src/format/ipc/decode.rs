@@ -174,21 +174,16 @@ pub(super) fn for_each_batch(
                     (Some((start, count)), Some(shared)) => {
                         let batch = shared
                             .get_or_decode((piece.file, number), || decoded(&mut source, number))?;
-                        each(slice_rows(&batch, start, count))?;
+                        each(slice_batch(&batch, start, count))?;
                     }
                     (Some((start, count)), None) => {
-                        each(slice_rows(&decoded(&mut source, number)?, start, count))?
+                        each(slice_batch(&decoded(&mut source, number)?, start, count))?
                     }
                 }
             }
         }
     }
     Ok(rows)
-}
-
-fn slice_rows(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {
-    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    slice_batch(batch, number(first), number(count))
 }
 
 /// A file whose batches are decoded, with the dictionaries that hold for them.

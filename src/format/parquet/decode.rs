@@ -71,9 +71,9 @@ pub(super) fn decode(
                     let batch = shared.get_or_decode((*file, group), || {
                         decode_group(source, footer, read, group)
                     })?;
-                    each(slice_rows(&batch, first, count))?;
+                    each(slice_batch(&batch, first, count))?;
                 }
-                (Some((first, count)), None) => each(slice_rows(
+                (Some((first, count)), None) => each(slice_batch(
                     &decode_group(source, footer, read, group)?,
                     first,
                     count,
@@ -83,11 +83,6 @@ pub(super) fn decode(
         }
     }
     Ok(rows)
-}
-
-fn slice_rows(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {
-    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    slice_batch(batch, number(first), number(count))
 }
 
 fn decode_group(

@@ -35,7 +35,7 @@ pub struct PartitionSpec {
     database: Fingerprint,
     /// The name of the moment.
     snapshot: String,
-    relation: RelationSpec,
+    relation: Relation,
     columns: Vec<ColumnSpec>,
     primary_key: Vec<String>,
     order_by: Vec<String>,
@@ -50,14 +50,6 @@ pub struct PartitionSpec {
     rows: Option<u64>,
     on_invalid: OnInvalid,
     batch_rows: usize,
-}
-
-/// A table or a query, for what is said of its rows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RelationSpec {
-    Table(Vec<String>),
-    Query(String),
 }
 
 /// A column.
@@ -111,10 +103,7 @@ impl PartitionSpec {
             connection: home.connection.name.clone(),
             database: Fingerprint::hash_bytes(home.database_id.as_bytes()),
             snapshot: snapshot.to_string(),
-            relation: match home.relation.clone() {
-                Relation::Table(names) => RelationSpec::Table(names),
-                Relation::Query(query) => RelationSpec::Query(query),
-            },
+            relation: home.relation.clone(),
             columns: described.columns.iter().map(ColumnSpec::new).collect(),
             primary_key: described.primary_key.clone(),
             order_by: described.order_by.clone(),
@@ -187,10 +176,7 @@ impl PartitionSpec {
 
     /// The home, as far as its rows need it.
     pub(super) fn home(&self, connection: &Connection) -> SqlHome {
-        let relation = match self.relation.clone() {
-            RelationSpec::Table(names) => Relation::Table(names),
-            RelationSpec::Query(query) => Relation::Query(query),
-        };
+        let relation = self.relation.clone();
         SqlHome {
             on_invalid: self.on_invalid,
             batch_rows: self.batch_rows,
