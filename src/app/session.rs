@@ -81,15 +81,15 @@ impl Session {
         })
     }
 
-    /// The one flow that a word means, and what it needs; `hint` says what to do with the names
-    /// where they are several.
+    /// The one flow that a word means, and what it needs; `hint` says what to do where they are
+    /// several, of which it is given the first names.
     ///
     /// # Errors
     /// It means none, or several.
     pub fn select_one(
         &self,
         word: &str,
-        hint: impl FnOnce(&[FlowName]) -> String,
+        hint: impl FnOnce(&str) -> String,
     ) -> Result<(FlowName, SelectedFlows)> {
         let selected = self.select(&Selection {
             include: vec![word.to_string()],
@@ -100,7 +100,8 @@ impl Session {
             [name] => Ok((name.clone(), selected)),
             names => {
                 let error = format!("{word:?} is {} flows", names.len());
-                Err(Error::new(ErrorKind::Config, error).with_hint(hint(names)))
+                let first: Vec<&str> = names.iter().map(FlowName::as_str).take(10).collect();
+                Err(Error::new(ErrorKind::Config, error).with_hint(hint(&first.join(", "))))
             }
         }
     }

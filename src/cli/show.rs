@@ -37,8 +37,7 @@ pub(super) struct Show {
 pub(super) fn run(global: &GlobalArgs, show: &Show) -> Result<u8> {
     let session = open_session(global)?;
     let (name, _) = session.select_one(&show.flow, |names| {
-        let names: Vec<&str> = names.iter().map(FlowName::as_str).take(10).collect();
-        format!("hygge show is about one: {}", names.join(", "))
+        format!("hygge show is about one: {names}")
     })?;
     let project = &session.project;
     let flow = project.graph.flow(name.as_str());

@@ -42,8 +42,7 @@ pub(super) struct Why {
 pub(super) fn run(global: &GlobalArgs, why: &Why) -> Result<u8> {
     let session = open_session(global)?;
     let (flow, selected) = session.select_one(&why.flow, |names| {
-        let names: Vec<&str> = names.iter().map(FlowName::as_str).take(10).collect();
-        format!("hygge why asks about one: {}", names.join(", "))
+        format!("hygge why asks about one: {names}")
     })?;
     runtime()?.block_on(async {
         let (hashing, interrupted) = (

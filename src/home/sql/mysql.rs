@@ -239,13 +239,7 @@ async fn table(
         all.push(column(home, name, declared, found, nullable != "NO")?);
     }
     if all.is_empty() {
-        let (database, table) = (session.database().name.clone(), home.relation.to_string());
-        return Err(SqlError::NoTable {
-            database,
-            table,
-            suggestion: None,
-        }
-        .into());
+        return Err(home.no_table_error(session).into());
     }
     let key = format!(
         "SELECT column_name FROM information_schema.statistics WHERE {place} \

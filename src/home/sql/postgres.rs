@@ -307,13 +307,7 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<TableDescription
         ],
     ) = found.first().map(Vec::as_slice)
     else {
-        let (database, table) = (session.database().name.clone(), home.relation.to_string());
-        return Err(SqlError::NoTable {
-            database,
-            table,
-            suggestion: None,
-        }
-        .into());
+        return Err(home.no_table_error(session).into());
     };
     // What a table promises need not hold for tables that inherit from it, nor for rows that were
     // there before.

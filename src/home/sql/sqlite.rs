@@ -237,13 +237,7 @@ async fn find_table(
     );
     let found = session.query_text("find its table", &asked).await?;
     let Some([Some(kind), Some(without_rowid)]) = found.first().map(Vec::as_slice) else {
-        let (database, table) = (session.database().name.clone(), home.relation.to_string());
-        return Err(SqlError::NoTable {
-            database,
-            table,
-            suggestion: None,
-        }
-        .into());
+        return Err(home.no_table_error(session).into());
     };
     Ok(CatalogTable {
         name,

@@ -6,6 +6,15 @@ use crate::connection::{Session, TableName};
 use crate::error::Error;
 
 impl SqlHome {
+    /// There is no such table.
+    pub(super) fn no_table_error(&self, session: &Session) -> SqlError {
+        SqlError::NoTable {
+            database: session.database().name.clone(),
+            table: self.relation.to_string(),
+            suggestion: None,
+        }
+    }
+
     /// The same error; where there is no such table, with the name of one that is there and nearly
     /// called so.
     pub(super) async fn with_suggested_table(&self, session: &mut Session, error: Error) -> Error {
