@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use batch::RecordBatch;
-use polars_arrow::datatypes::ArrowSchema;
+use polars_arrow::datatypes::{ArrowSchema, Metadata};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -102,6 +102,18 @@ pub trait Reader: Send + Sync {
     fn readable_schema(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
         self.check_readable(source)?;
         self.arrow_schema(source)
+    }
+
+    /// Refuses a sound file that has a column of which its own format says more than
+    /// [`Reader::decode`] hands on: what is projected would lose it on the way into that format.
+    fn check_projectable(&self, _: &OpenFile) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    /// What a sound file says of all its columns, as far as that is true of its rows in another file
+    /// of its format.
+    fn metadata_for_own_format(&self, source: &OpenFile) -> Result<Metadata, FormatError> {
+        Ok(self.arrow_schema(source)?.metadata().clone())
     }
 
     /// The names of a sound file's columns, in order.

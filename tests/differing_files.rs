@@ -63,8 +63,9 @@ fn missing_columns_are_null_and_types_are_widened() {
     );
     let ran = built(&sandbox);
     assert!(
-        ran.text
-            .contains("columns of a.parquet, b.parquet, c.parquet are not those of the flow"),
+        ran.text.contains(
+            "files whose columns are not those of the flow are decoded: a.parquet (id becomes int64, "
+        ),
         "{}",
         ran.text
     );
@@ -145,7 +146,7 @@ fn a_united_schema_does_not_narrow_until_it_is_forgotten() {
     remove(&sandbox, "home/b.parquet");
     let ran = built(&sandbox);
     assert!(
-        ran.text.contains("column s is in no file any more"),
+        ran.text.contains("column s.element is in no file any more"),
         "{}",
         ran.text
     );
@@ -166,7 +167,7 @@ fn a_united_schema_does_not_narrow_until_it_is_forgotten() {
     );
     let ran = built(&sandbox);
     assert!(!ran.text.contains("s.element is gone"), "{}", ran.text);
-    let ran = sandbox.build(&["f", "--forget-schema", "--force"]);
+    let ran = sandbox.build(&["f", "--forget-schema"]);
     assert_eq!(ran.code, 0, "{}", ran.text);
     assert_eq!(rows(&sandbox.path("out")).schema, ["id: int32"]);
 }
@@ -432,4 +433,228 @@ fn fields_of_groups_are_united_too() {
          expected = [{'g': {'x': 1, 'y': None}, 'l': [1, None]}, {'g': None, 'l': None}, {'g': {'x': None, 'y': None}, 'l': []}, {'g': {'x': 2, 'y': 'z'}, 'l': [2**40]}]\n\
          assert found == expected, found";
     assert_success(&peers::run(lines, &[sandbox.path("out").as_os_str()]));
+}
+
+#[test]
+fn a_type_that_does_not_fit_what_is_there_never_changes_a_value() {
+    let cases = [
+        (
+            "pa.decimal128(38, 0)",
+            "decimal.Decimal(10**20)",
+            "pa.decimal128(5, 2)",
+            "decimal.Decimal('1.25')",
+        ),
+        (
+            "pa.timestamp('us', tz='UTC')",
+            "datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)",
+            "pa.timestamp('ms')",
+            "datetime.datetime(2024, 1, 1)",
+        ),
+        (
+            "pa.timestamp('us')",
+            "datetime.datetime(2024, 1, 1)",
+            "pa.time64('us')",
+            "datetime.time(1)",
+        ),
+        ("pa.string()", "'a'", "pa.int64()", "1"),
+        (
+            "pa.duration('us')",
+            "datetime.timedelta(1)",
+            "pa.int64()",
+            "1",
+        ),
+    ];
+    for (old, one, new, other) in cases {
+        let sandbox = sandbox("union", ", on_drift: {retyped: allow}");
+        parquet(
+            &sandbox,
+            "home/a.parquet",
+            &format!("[('x', {old})]"),
+            &format!("[{{'x': {one}}}]"),
+        );
+        built(&sandbox);
+        let before = sandbox.digests("out");
+        parquet(
+            &sandbox,
+            "home/b.parquet",
+            &format!("[('x', {new})]"),
+            &format!("[{{'x': {other}}}]"),
+        );
+        for arguments in [&[][..], &["--accept-drift"]] {
+            let ran = sandbox.build(arguments);
+            assert_eq!(ran.code, 1, "{old}, {new}: {}", ran.text);
+            assert!(
+                ran.text.contains("there is no common type: column x is"),
+                "{}",
+                ran.text
+            );
+        }
+        assert_eq!(sandbox.digests("out"), before, "{old}, {new}");
+        // Where all files have the new type, that can be accepted.
+        remove(&sandbox, "home/a.parquet");
+        built(&sandbox);
+        assert_eq!(rows(&sandbox.path("out")).rows.len(), 1);
+    }
+}
+
+#[test]
+fn what_is_added_fits_the_parts_that_stay() {
+    for first in ["strict", "union"] {
+        let sandbox = sandbox(first, ", mode: append, on_drift: {retyped: allow}");
+        parquet(
+            &sandbox,
+            "home/a.parquet",
+            "[('x', pa.int64())]",
+            "[{'x': 1}]",
+        );
+        built(&sandbox);
+        sandbox.write(
+            "hygge.yml",
+            "flows:\n  f: {home: {path: home, schema: union}, store: {path: out}, mode: append, \
+             on_drift: {retyped: allow}}\n",
+        );
+        parquet(
+            &sandbox,
+            "home/b.parquet",
+            "[('x', pa.string())]",
+            "[{'x': 'a'}]",
+        );
+        let ran = sandbox.build(&["--accept-drift"]);
+        assert_eq!(ran.code, 1, "{first}: {}", ran.text);
+        assert!(
+            ran.text
+                .contains("column x is string in b.parquet, and int64 in what was published"),
+            "{first}: {}",
+            ran.text
+        );
+        parquet(
+            &sandbox,
+            "home/b.parquet",
+            "[('x', pa.int8()), ('y', pa.int8())]",
+            "[{'x': 2}]",
+        );
+        built(&sandbox);
+        assert_eq!(united(&sandbox, "x").1, ["1|", "2|"]);
+        let ran = sandbox.build(&["f", "--forget-schema"]);
+        assert_eq!(ran.code, 1, "{first}: {}", ran.text);
+        assert!(
+            ran.text.contains("parts that stay"),
+            "{first}: {}",
+            ran.text
+        );
+    }
+}
+
+#[test]
+fn what_is_said_of_a_column_decides_no_bytes_of_other_files() {
+    let sandbox = sandbox("union", "");
+    parquet(
+        &sandbox,
+        "home/a.parquet",
+        "[('id', pa.int64())]",
+        "[{'id': 1}]",
+    );
+    parquet(
+        &sandbox,
+        "home/b.parquet",
+        "[('id', pa.int64()), pa.field('s', pa.int64(), metadata={'unit': 'm'})]",
+        "[{'id': 2, 's': 3}]",
+    );
+    built(&sandbox);
+    let before = sandbox.digests("out");
+    assert_eq!(sandbox.build(&["f", "--force"]).code, 0);
+    assert_eq!(sandbox.digests("out"), before);
+    parquet(
+        &sandbox,
+        "home/c.parquet",
+        "[('id', pa.int64())]",
+        "[{'id': 3}]",
+    );
+    assert_eq!(built(&sandbox).event("flow_finished")["parts_made"], 1);
+}
+
+#[test]
+fn types_that_only_parquet_has_are_not_lost() {
+    let sandbox = sandbox("union", "");
+    let write = |name: &str, columns: &str| {
+        let lines = format!(
+            "import sys, duckdb\n\
+             duckdb.sql(\"create type mood as enum ('a', 'b')\")\n\
+             duckdb.sql(\"copy (select {columns}) to '\" + sys.argv[1] + \"' (format parquet)\")"
+        );
+        assert_success(&peers::run(&lines, &[sandbox.path(name).as_os_str()]));
+    };
+    fs::create_dir(sandbox.path("home")).expect("a folder");
+    // DuckDB writes its enums as texts that are called so.
+    write("home/a.parquet", "'a'::mood m");
+    write("home/b.parquet", "'b'::mood m, 1 n");
+    let ran = sandbox.build(&[]);
+    let lines = "import sys, pyarrow.parquet as pq\n\
+         print(pq.ParquetFile(sys.argv[1]).schema.column(0).logical_type)";
+    let told = peers::run(lines, &[sandbox.path("home/a.parquet").as_os_str()]);
+    if String::from_utf8_lossy(&told.stdout).contains("Enum") {
+        assert_eq!(ran.code, 1, "{}", ran.text);
+        assert!(
+            ran.text
+                .contains("column m is enum in binary, which is lost"),
+            "{}",
+            ran.text
+        );
+    } else {
+        assert_eq!(rows(&sandbox.path("out")).lines(), ["a|", "b|1"]);
+    }
+}
+
+#[test]
+fn instants_are_one_type_whatever_their_zone_is_called() {
+    let sandbox = sandbox("union", "");
+    parquet(
+        &sandbox,
+        "home/a.parquet",
+        "[('t', pa.timestamp('us', tz='UTC'))]",
+        "[{'t': datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)}]",
+    );
+    parquet(
+        &sandbox,
+        "home/b.parquet",
+        "[('t', pa.timestamp('us', tz='+00:00')), ('y', pa.int64())]",
+        "[{'t': datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc), 'y': 5}]",
+    );
+    built(&sandbox);
+    let lines = "import sys, glob, pyarrow.parquet as pq\n\
+         for name in sorted(glob.glob(sys.argv[1] + '/*.parquet')):\n    \
+             for row in pq.read_table(name).to_pylist(): print(row['t'].timestamp(), row['y'])";
+    let read = peers::run(lines, &[sandbox.path("out").as_os_str()]);
+    assert_success(&read);
+    assert_eq!(
+        String::from_utf8_lossy(&read.stdout),
+        "1704067200.0 None\n1704153600.0 5\n"
+    );
+}
+
+#[test]
+fn files_of_arrow_are_united_too() {
+    let sandbox = Sandbox::new(
+        "flows:\n  f: {home: {type: ipc, path: home, schema: union}, store: {type: ipc, path: out}}\n  \
+         g: {home: {type: ipc, path: home, schema: union}, store: parquet}\n",
+    );
+    let lines = "import sys, os, datetime as dt, pyarrow as pa, pyarrow.ipc as ipc\n\
+         os.makedirs(sys.argv[1])\n\
+         times = lambda unit: {'at': pa.array([dt.time(1)], pa.time32(unit)), 't': pa.array([dt.datetime(2024, 1, 1)], pa.timestamp(unit))}\n\
+         both = {'d': pa.array(['x']).dictionary_encode()}\n\
+         for name, table in (('a', {**times('s'), **both}), ('b', {**times('ms'), **both}), ('c', {**times('s'), **both, 'n': [1]})):\n    \
+             table = pa.table(table)\n    \
+             writer = ipc.new_file(f'{sys.argv[1]}/{name}.arrow', table.schema); writer.write_table(table); writer.close()";
+    assert_success(&peers::run(lines, &[sandbox.path("home").as_os_str()]));
+    built(&sandbox);
+    let lines = "import sys, glob, datetime as dt, pyarrow as pa, pyarrow.ipc as ipc, pyarrow.parquet as pq\n\
+         ipcs = [ipc.open_file(name).read_all() for name in sorted(glob.glob(sys.argv[1] + '/out/*.arrow'))]\n\
+         parts = [pq.read_table(name) for name in sorted(glob.glob(sys.argv[1] + '/parquet/*.parquet'))]\n\
+         for tables in (ipcs, parts):\n    \
+             found = [row for table in tables for row in table.select(['at', 't', 'd', 'n']).to_pylist()]\n    \
+             row = {'at': dt.time(1), 't': dt.datetime(2024, 1, 1), 'd': 'x', 'n': None}\n    \
+             assert found == [row, row, {**row, 'n': 1}], found\n    \
+             assert len({(str(table.schema.field('at').type), str(table.schema.field('t').type)) for table in tables}) == 1, tables";
+    assert_success(&peers::run(lines, &[sandbox.path("").as_os_str()]));
+    assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], 2);
 }

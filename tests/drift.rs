@@ -239,3 +239,145 @@ fn a_rule_that_is_none_is_refused_where_it_stands() {
         assert!(ran.text.contains(told), "{told}: {}", ran.text);
     }
 }
+
+#[test]
+fn a_column_that_becomes_a_list_or_a_group_is_retyped() {
+    let shapes = [
+        ("pa.string()", "pa.list_(pa.string())"),
+        ("pa.list_(pa.string())", "pa.string()"),
+        ("pa.int64()", "pa.struct([('x', pa.int64())])"),
+        (
+            "pa.map_(pa.string(), pa.int64())",
+            "pa.struct([pa.field('key', pa.string(), nullable=False), ('value', pa.int64())])",
+        ),
+    ];
+    for (old, new) in shapes {
+        let sandbox = sandbox(", on_drift: {removed: allow}");
+        file(
+            &sandbox,
+            &format!("('id', pa.int64()), ('s', {old})"),
+            "[{'id': 1}]",
+        );
+        built(&sandbox);
+        file(
+            &sandbox,
+            &format!("('id', pa.int64()), ('s', {new})"),
+            "[{'id': 2}]",
+        );
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code, 1, "{old}, {new}: {}", ran.text);
+        assert!(ran.text.contains("(retyped)"), "{old}, {new}: {}", ran.text);
+    }
+}
+
+#[test]
+fn a_column_that_was_gone_comes_back_with_its_type() {
+    let config = |rule: &str| {
+        format!(
+            "flows:\n  f: {{home: {{path: home, schema: union}}, store: out, on_drift: {{removed: {rule}}}}}\n"
+        )
+    };
+    let sandbox = Sandbox::new(&config("allow"));
+    file(
+        &sandbox,
+        "('id', pa.int64()), ('y', pa.int64())",
+        "[{'id': 1}]",
+    );
+    built(&sandbox);
+    file(&sandbox, "('id', pa.int64())", "[{'id': 1}]");
+    built(&sandbox);
+    file(
+        &sandbox,
+        "('id', pa.int64()), ('y', pa.string())",
+        "[{'id': 1}]",
+    );
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(
+        ran.text.contains("y was int64, and is string (retyped)"),
+        "{}",
+        ran.text
+    );
+    // A field of a group that no file has is gone as a column is.
+    let sandbox = Sandbox::new(&config("fail"));
+    file(
+        &sandbox,
+        "('g', pa.struct([('x', pa.int64()), ('y', pa.int64())]))",
+        "[{'g': {'x': 1}}]",
+    );
+    built(&sandbox);
+    file(
+        &sandbox,
+        "('g', pa.struct([('x', pa.int64())]))",
+        "[{'g': {'x': 1}}]",
+    );
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(ran.text.contains("g.y is gone (removed)"), "{}", ran.text);
+}
+
+#[test]
+fn that_a_column_may_be_null_now_is_said() {
+    let sandbox = sandbox("");
+    file(
+        &sandbox,
+        "pa.field('id', pa.int64(), nullable=False)",
+        "[{'id': 1}]",
+    );
+    built(&sandbox);
+    file(&sandbox, "('id', pa.int64())", "[{'id': 1}, {'id': None}]");
+    for command in [&["build", "--dry-run"][..], &["why", "f"], &["build"]] {
+        let ran = sandbox.run(command);
+        assert!(
+            ran.text.contains("id may be null now"),
+            "{command:?}: {}",
+            ran.text
+        );
+    }
+}
+
+#[test]
+fn what_another_flow_published_was_decided_there() {
+    let sandbox =
+        Sandbox::new("flows:\n  a: {home: home, store: out}\n  b: {home: {flow: a}, store: b}\n");
+    file(&sandbox, BEFORE, "[{'id': 1}]");
+    built(&sandbox);
+    file(&sandbox, "('id', pa.int64())", "[{'id': 1}]");
+    assert_eq!(sandbox.build(&[]).code, 1);
+    assert_eq!(sandbox.build(&["a", "--accept-drift"]).code, 0);
+    built(&sandbox);
+    assert_eq!(rows(&sandbox.path("b")).schema, ["id: int64"]);
+}
+
+#[test]
+fn a_query_without_rows_says_nothing_of_its_types() {
+    let database = Database::new(Kind::Sqlite);
+    database.run("CREATE TABLE t (id integer PRIMARY KEY, x integer)");
+    let sandbox = database.project(
+        "  f: {home: {connection: shop, query: \"select id, x + 1 as y from t\"}, store: out}\n",
+    );
+    built(&sandbox);
+    database.run("INSERT INTO t VALUES (1, 2)");
+    built(&sandbox);
+    database.run("UPDATE t SET x = NULL");
+    built(&sandbox);
+}
+
+#[test]
+fn a_receipt_with_types_of_any_depth_is_no_danger() {
+    let sandbox = sandbox("");
+    file(&sandbox, BEFORE, "[{'id': 1}]");
+    built(&sandbox);
+    let path = sandbox.path(".hygge/out.json");
+    let text = fs::read_to_string(&path).expect("a receipt");
+    let deep = format!("{}int32{}", "list(".repeat(100_000), ")".repeat(100_000));
+    fs::write(&path, text.replace("\"int32\"", &format!("\"{deep}\""))).expect("a receipt");
+    file(&sandbox, BEFORE, "[{'id': 1}, {'id': 2}]");
+    let ran = sandbox.build(&[]);
+    assert_eq!(
+        ran.code,
+        1,
+        "it is another type, or no receipt: {}",
+        ran.text.len()
+    );
+}

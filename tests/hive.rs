@@ -331,3 +331,34 @@ fn a_file_keeps_its_compression_also_with_what_its_folder_says() {
          assert codecs == ['ZSTD', 'GZIP'], codecs";
     assert_success(&peers::run(lines, &[sandbox.path("out").as_os_str()]));
 }
+
+#[test]
+fn added_folders_keep_the_types_that_are_recorded() {
+    let sandbox = sandbox(DEEP, "out", ", mode: append");
+    file(&sandbox, "home/zip=01234/a.parquet", "a");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    // By itself it would be a number.
+    file(&sandbox, "home/zip=99999/b.parquet", "b");
+    file(
+        &sandbox,
+        "home/zip=__HIVE_DEFAULT_PARTITION__/c.parquet",
+        "c",
+    );
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let read = rows(&sandbox.path("out"));
+    assert_eq!(read.schema, ["x: string", "zip: string"]);
+    assert_eq!(read.lines(), ["a|01234", "b|99999", "c|"]);
+}
+
+#[test]
+fn one_value_may_be_written_in_several_ways() {
+    let sandbox = sandbox(DEEP, "out", ", mode: append");
+    file(&sandbox, "home/k=1/a.parquet", "a");
+    file(&sandbox, "home/k=2/b.parquet", "b");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    fs::rename(sandbox.path("home/k=1"), sandbox.path("home/k=01")).expect("another name");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert_eq!(rows(&sandbox.path("out")).lines(), ["a|1", "b|2"]);
+}

@@ -14,6 +14,9 @@ use crate::config::problem::{Problem, Problems};
 /// The digits of the widest decimal.
 pub const MAX_PRECISION: u8 = 38;
 
+/// Types have fewer levels: they are walked down.
+const MAX_DEPTH: usize = 64;
+
 /// The type of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ColumnType {
@@ -65,12 +68,15 @@ pub enum ColumnType {
 impl ColumnType {
     /// The type that a word of the config means.
     pub fn from_name(word: &str) -> Option<Self> {
-        let word = word.trim().to_ascii_lowercase();
-        if let Some(inner) = word
-            .strip_prefix("list(")
-            .and_then(|rest| rest.strip_suffix(')'))
-        {
-            return Self::from_name(inner).map(|inner| Self::List(Box::new(inner)));
+        Self::from_lower_name(&word.trim().to_ascii_lowercase(), 0)
+    }
+
+    fn from_lower_name(word: &str, depth: usize) -> Option<Self> {
+        let word = word.trim();
+        let inside = |list: &str| word.strip_prefix(list)?.strip_suffix(')');
+        if let Some(inner) = inside("list(").filter(|_| depth < MAX_DEPTH) {
+            let inner = Self::from_lower_name(inner, depth + 1)?;
+            return Some(Self::List(Box::new(inner)));
         }
         if let Some(digits) = word
             .strip_prefix("decimal(")

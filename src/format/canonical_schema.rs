@@ -51,7 +51,7 @@ pub fn type_name(dtype: &ArrowDataType) -> String {
 }
 
 /// The type that formats and databases call so; `None` for one that has others in it.
-pub(super) fn type_from_name(name: &str) -> Option<ArrowDataType> {
+pub fn type_from_name(name: &str) -> Option<ArrowDataType> {
     use ArrowDataType as T;
     let inside = |word: &str| {
         name.strip_prefix(word)?
@@ -87,8 +87,8 @@ pub(super) fn type_from_name(name: &str) -> Option<ArrowDataType> {
         return Some(T::Duration(unit(inside)?));
     }
     Some(match name {
-        "null" => T::Null,
-        "float16" => T::Float16,
+        "null" | "unknown in int32" => T::Null,
+        "float16" | "float16 in binary[2]" => T::Float16,
         "float" => T::Float32,
         "double" => T::Float64,
         "string" => T::Utf8View,
@@ -114,6 +114,9 @@ pub fn write_field(field: &Field, writer: &mut KeyWriter) {
         ArrowDataType::Struct(fields) => fields.as_slice(),
         _ => &[],
     };
+    if let ArrowDataType::Map(_, is_sorted) = &field.dtype {
+        writer.count(usize::from(*is_sorted));
+    }
     writer.count(inner.len());
     inner.iter().for_each(|field| write_field(field, writer));
 }

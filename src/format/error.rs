@@ -61,6 +61,16 @@ pub enum FormatError {
         /// The format of the target.
         format: &'static str,
     },
+    /// A column has a type that would not be said any more where its file is projected.
+    #[error("{}: column {column} is {found}, which is lost where the file is given other columns than its own", path.display())]
+    LostType {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+    },
     /// A value has no place in the type that its column has in the flow.
     #[error("{}: row {row} of column {column} is {value}, which {wanted} cannot hold", path.display())]
     Misfit {
@@ -145,9 +155,12 @@ impl FormatError {
             Self::UnsupportedType { .. } => {
                 Some("give the home files without the column, or the store another format")
             }
+            Self::LostType { .. } => Some(
+                "files pass with it where all of them have the same columns, in one folder: give the home the folder itself, or files without the column",
+            ),
             Self::MixedCompressions(_) => Some("name one compression, such as compression: zstd"),
             Self::SchemaMismatch { .. } => Some(
-                "schema: union of the home makes one schema of columns that differ; or choose the files by glob, and give the others a flow of their own",
+                "schema: union of a home of files makes one schema of columns that differ (path: the store, where the home is a flow); or choose the files by glob",
             ),
             _ => None,
         }

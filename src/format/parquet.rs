@@ -36,7 +36,7 @@ use std::ops::RangeInclusive;
 
 use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::schema::types::Type;
-use polars_arrow::datatypes::ArrowSchema;
+use polars_arrow::datatypes::{ArrowSchema, Metadata};
 
 use codec::{KEEP, PageCodec};
 
@@ -95,6 +95,22 @@ impl Reader for Parquet {
 
     fn arrow_schema(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
         canonical::arrow_schema(source)
+    }
+
+    fn check_projectable(&self, source: &OpenFile) -> Result<(), FormatError> {
+        match logical_schema::first_beyond_canonical(root(&footer::read_metadata(source)?)) {
+            Some((column, found)) => Err(FormatError::LostType {
+                path: source.path.clone(),
+                column,
+                found,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn metadata_for_own_format(&self, source: &OpenFile) -> Result<Metadata, FormatError> {
+        let metadata = footer::read_metadata(source)?;
+        Ok(key_value_metadata::for_projected_rows(&metadata))
     }
 
     fn column_names(&self, source: &OpenFile) -> Result<Vec<String>, FormatError> {

@@ -1,7 +1,9 @@
 //! Projections: the columns of a file as its flow has them, where they are not the file's own. They
 //! are taken by their names, widened, or hold one value in every row that stands in no file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use polars_arrow::array::{
@@ -18,12 +20,16 @@ use super::widening::{WideningError, widen};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 
-/// The columns that a file has for its flow, in order.
+/// The columns that a file has for its flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Projection {
-    /// The columns.
-    pub columns: Vec<ProjectedColumn>,
+    /// The columns in order: the same for all files that have the same themselves.
+    columns: Arc<[ProjectedColumn]>,
+    /// What decides them.
+    columns_digest: Fingerprint,
+    /// The values of constants that are not null, by their columns: they are the file's own.
+    values: BTreeMap<String, String>,
 }
 
 /// One of the columns.
@@ -44,35 +50,51 @@ pub enum ColumnSource {
     Column,
     /// The file's column of that name, as a type that holds its values exactly.
     Widened(#[serde(with = "field_text")] Field),
-    /// One value in every row: `None` for null. How it is written is as in names of folders.
-    Constant {
-        /// The type.
-        #[serde(with = "field_text")]
-        field: Field,
-        /// The value.
-        value: Option<String>,
-    },
+    /// One value in every row, which is the file's: null where it has none. How it is written is as
+    /// in names of folders.
+    Constant(#[serde(with = "field_text")] Field),
 }
 
 impl Projection {
-    /// What decides the values that it makes of a file's.
-    pub fn digest(&self) -> Fingerprint {
+    /// Columns, all of whose constants are null.
+    pub fn new(columns: Vec<ProjectedColumn>) -> Self {
         let mut writer = KeyWriter::new(KeyKind::Schema);
-        writer.text("projection").count(self.columns.len());
-        for ProjectedColumn { name, source } in &self.columns {
+        writer.text("projection").count(columns.len());
+        for ProjectedColumn { name, source } in &columns {
             writer.text(name);
             match source {
                 ColumnSource::Column => {
                     writer.text("column");
                 }
                 ColumnSource::Widened(field) => write_field(field, writer.text("widened")),
-                ColumnSource::Constant { field, value } => {
-                    write_field(field, writer.text("constant"));
-                    writer.count(usize::from(value.is_some()));
-                    writer.text(value.as_deref().unwrap_or_default());
-                }
+                ColumnSource::Constant(field) => write_field(field, writer.text("constant")),
             }
         }
+        Self {
+            columns: columns.into(),
+            columns_digest: writer.finish(),
+            values: BTreeMap::new(),
+        }
+    }
+
+    /// The same columns with these values of constants.
+    pub fn with_values(&self, values: BTreeMap<String, String>) -> Self {
+        Self {
+            values,
+            ..self.clone()
+        }
+    }
+
+    /// The columns, in order.
+    pub fn columns(&self) -> &[ProjectedColumn] {
+        &self.columns
+    }
+
+    /// What decides the values that it makes of a file's.
+    pub fn digest(&self) -> Fingerprint {
+        let mut writer = KeyWriter::new(KeyKind::Schema);
+        writer.text("projected").digest(&self.columns_digest);
+        writer.map(&self.values);
         writer.finish()
     }
 
@@ -82,12 +104,10 @@ impl Projection {
     /// The file lacks one of them.
     pub fn schema(&self, file: &ArrowSchema) -> Result<ArrowSchema, FormatError> {
         let mut columns = ArrowSchema::default();
-        for column in &self.columns {
+        for column in self.columns.iter() {
             let field = match &column.source {
                 ColumnSource::Column => file.get(column.name.as_str()).cloned(),
-                ColumnSource::Widened(field) | ColumnSource::Constant { field, .. } => {
-                    Some(field.clone())
-                }
+                ColumnSource::Widened(field) | ColumnSource::Constant(field) => Some(field.clone()),
             };
             let field = field.ok_or_else(|| missing_column(&column.name))?;
             columns.insert(column.name.as_str().into(), field);
@@ -126,19 +146,21 @@ impl Projection {
                             value: misfit.value,
                             wanted: type_name(&field.dtype),
                         },
-                        WideningError::Type(error) => {
-                            FormatError::Encode(format!("column {}: {error}", column.name))
-                        }
+                        WideningError::Type(error) => FormatError::Encode(format!(
+                            "{}: column {}: {error}",
+                            path.display(),
+                            column.name
+                        )),
                     })
                 }
-                ColumnSource::Constant { field, value } => {
-                    let rows = batch.height();
-                    let array = constant_array(&field.dtype, value.as_deref(), rows);
+                ColumnSource::Constant(field) => {
+                    let value = self.values.get(&column.name).map(String::as_str);
+                    let array = constant_array(&field.dtype, value, batch.height());
                     array.ok_or_else(|| {
-                        let value = value.as_deref().unwrap_or_default();
-                        let wanted = type_name(&field.dtype);
+                        let (value, wanted) = (value.unwrap_or_default(), type_name(&field.dtype));
                         FormatError::Encode(format!(
-                            "column {}: {value:?} is no {wanted}",
+                            "{}: column {}: {value:?} is no {wanted}",
+                            path.display(),
                             column.name
                         ))
                     })
@@ -158,6 +180,16 @@ fn missing_column(name: &str) -> FormatError {
 /// True where a text can be a constant of this type.
 pub fn is_constant_of(dtype: &ArrowDataType, value: &str) -> bool {
     constant_array(dtype, Some(value), 1).is_some()
+}
+
+/// The one way to write a constant of a type which may be written in several: `01` is `1` as a
+/// number, and `True` is `true`.
+pub fn plain_constant(dtype: &ArrowDataType, text: String) -> String {
+    match dtype {
+        ArrowDataType::Utf8View | ArrowDataType::Date32 => text,
+        ArrowDataType::Boolean => text.to_lowercase(),
+        _ => whole_number::<i128>(&text).map_or(text, |number| number.to_string()),
+    }
 }
 
 /// The array of a value in so many rows; `None` where the text is none of the type.
@@ -189,10 +221,10 @@ fn constant_array(
         T::UInt64 => repeated::<u64>(whole_number(text)?, dtype, rows),
         T::Date32 => repeated::<i32>(days_since_1970(text)?, dtype, rows),
         T::Utf8View => {
-            let texts = std::iter::repeat_n(Some(text), rows);
-            MutableBinaryViewArray::<str>::from_iterator(texts)
-                .freeze()
-                .boxed()
+            // A long text is stored once.
+            let mut texts = MutableBinaryViewArray::<str>::with_capacity(rows);
+            texts.extend_constant(rows, Some(text));
+            texts.freeze().boxed()
         }
         _ => return None,
     })

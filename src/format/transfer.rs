@@ -138,10 +138,10 @@ pub fn check_recodable(
     if let Some(passthrough) = passthrough {
         return passthrough.check_recodable(file);
     }
-    let mut columns = source.reader().readable_schema(file)?;
-    if let Some(projection) = projection {
-        columns = projection.schema(&columns)?;
-    }
+    let columns = match projection {
+        Some(projection) => projected_schema(source, file, projection, target)?,
+        None => source.reader().readable_schema(file)?,
+    };
     target.begin(&columns, Box::new(io::sink())).map(drop)
 }
 
@@ -205,6 +205,35 @@ pub fn recode(
     Ok(RecodedRows { read, written })
 }
 
+/// The columns of a part that is made of a file by a projection.
+fn projected_schema(
+    source: &dyn Format,
+    file: &OpenFile,
+    projection: &Projection,
+    target: &OutputSpec,
+) -> Result<ArrowSchema, FormatError> {
+    let own = source.reader().readable_schema(file).map_err(|error| match error {
+        FormatError::Undecodable {
+            path,
+            column,
+            reason,
+            ..
+        } => FormatError::Undecodable {
+            path,
+            column,
+            reason,
+            hint: "files that are given other columns than their own are decoded: give the home files without the column",
+        },
+        other => other,
+    });
+    let mut columns = projection.schema(&own?)?;
+    if source.id() == target.format.id() {
+        source.reader().check_projectable(file)?;
+        *columns.metadata_mut() = source.reader().metadata_for_own_format(file)?;
+    }
+    Ok(columns)
+}
+
 /// Files whose columns are not those of their flow.
 pub trait ProjectedFiles {
     /// The columns that a file has for its flow.
@@ -231,18 +260,23 @@ pub fn recode_projected(
         let projection = files.projection(file);
         projection.ok_or_else(|| FormatError::Encode("a file of it is not projected".into()))
     };
-    let columns = source.reader().arrow_schema(&part.open_first()?)?;
-    let columns = projection(part.first_file())?.schema(&columns)?;
+    let columns = projected_schema(
+        source,
+        &part.open_first()?,
+        projection(part.first_file())?,
+        target,
+    )?;
     let mut encoder = target.writer()?.begin(&columns, compression, out)?;
     let (mut waiting, mut read) = (PendingBatches::default(), 0);
-    for piece in part.pieces {
-        let (projection, path) = (projection(piece.file)?, part.inputs.open(piece.file)?.path);
-        let mut row = files.first_row(piece);
-        let piece = PartPieces {
-            pieces: std::slice::from_ref(piece),
-            ..*part
+    // The pieces of one file are rows one behind the other.
+    for pieces in part.pieces.chunk_by(|one, other| one.file == other.file) {
+        let Some(first) = pieces.first() else {
+            continue;
         };
-        read += source.reader().decode(&piece, &mut |batch| {
+        let path = part.inputs.open(first.file)?.path;
+        let (projection, mut row) = (projection(first.file)?, files.first_row(first));
+        let pieces = PartPieces { pieces, ..*part };
+        read += source.reader().decode(&pieces, &mut |batch| {
             let projected = projection.apply(&batch, &path, row)?;
             row += batch.height() as u64;
             waiting

@@ -66,7 +66,10 @@ pub(crate) fn common_type(one: &ArrowDataType, other: &ArrowDataType) -> Option<
         (T::Date32, time @ T::Timestamp(_, None)) | (time @ T::Timestamp(_, None), T::Date32) => {
             Some(time.clone())
         }
-        (T::Timestamp(one, zone), T::Timestamp(other, same)) if zone == same => {
+        // Of instants, the zone only says how they are shown.
+        (T::Timestamp(one, zone), T::Timestamp(other, same))
+            if zone.is_some() == same.is_some() =>
+        {
             Some(T::Timestamp(finer(*one, *other), zone.clone()))
         }
         (T::Duration(one), T::Duration(other)) => Some(T::Duration(finer(*one, *other))),
@@ -86,6 +89,57 @@ pub(crate) fn common_type(one: &ArrowDataType, other: &ArrowDataType) -> Option<
     }
 }
 
+/// True where two types have the same values, whatever is said of nulls and besides.
+pub(crate) fn is_same_type(one: &ArrowDataType, other: &ArrowDataType) -> bool {
+    let bare = |dtype: &ArrowDataType| bare_field(&Field::new("".into(), dtype.clone(), true));
+    one == other || bare(one).dtype == bare(other).dtype
+}
+
+/// A field that may be null at every level, and of which nothing is said but what its values are.
+pub(crate) fn bare_field(field: &Field) -> Field {
+    use ArrowDataType as T;
+    let named = |field: &Field, name: &str| {
+        Box::new(Field {
+            name: name.into(),
+            ..bare_field(field)
+        })
+    };
+    let dtype = match &field.dtype {
+        T::LargeList(element) => T::LargeList(named(element, "element")),
+        T::Map(entries, _) => T::Map(named(entries, "entries"), false),
+        T::Struct(fields) => T::Struct(fields.iter().map(bare_field).collect()),
+        T::Timestamp(unit, Some(_)) => T::Timestamp(*unit, Some("UTC".into())),
+        other => other.clone(),
+    };
+    let said = extension(field);
+    let bare = Field::new(field.name.clone(), dtype, true);
+    if said.is_empty() {
+        bare
+    } else {
+        bare.with_metadata(said)
+    }
+}
+
+/// What is said of a field that decides what its values are.
+fn extension(field: &Field) -> Metadata {
+    let said = field.metadata.iter().flat_map(|said| said.iter());
+    let keys = [EXTENSION_NAME, EXTENSION_METADATA];
+    let own = said.filter(|(key, _)| keys.contains(&key.as_str()));
+    own.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// The same field, of which nothing is said but what its values are.
+pub(crate) fn without_remarks(field: &Field) -> Field {
+    let said = extension(field);
+    let plain = Field::new(field.name.clone(), field.dtype.clone(), field.is_nullable);
+    if said.is_empty() {
+        plain
+    } else {
+        plain.with_metadata(said)
+    }
+}
+
 /// True where a type holds all values of another, and more, by what formats and databases call them.
 pub fn is_widened(from: &str, to: &str) -> bool {
     match (type_from_name(from), type_from_name(to)) {
@@ -97,13 +151,6 @@ pub fn is_widened(from: &str, to: &str) -> bool {
 /// The field that holds all values of two of one name. What is said of it besides is kept where it
 /// decides what the values are.
 pub(crate) fn common_field(one: &Field, other: &Field) -> Option<Field> {
-    let extension = |field: &Field| {
-        let said = field.metadata.iter().flat_map(|said| said.iter());
-        let own =
-            said.filter(|(key, _)| [EXTENSION_NAME, EXTENSION_METADATA].contains(&key.as_str()));
-        own.map(|(key, value)| (key.clone(), value.clone()))
-            .collect::<Metadata>()
-    };
     let (ours, theirs) = (extension(one), extension(other));
     let said = match (&one.dtype, &other.dtype) {
         (ArrowDataType::Null, _) => theirs,
@@ -125,6 +172,15 @@ pub(crate) fn common_field(one: &Field, other: &Field) -> Option<Field> {
 
 /// The fields of groups, by their names; one that a group does not have is null there.
 fn common_fields(ours: &[Field], theirs: &[Field]) -> Option<Vec<Field>> {
+    // Which of two fields of one name is meant, nothing says.
+    let is_named_twice = |fields: &[Field]| {
+        let mut names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    };
+    if is_named_twice(ours) || is_named_twice(theirs) {
+        return None;
+    }
     let missing = |field: &Field| Field {
         is_nullable: true,
         ..field.clone()
@@ -233,6 +289,10 @@ pub(super) fn widen(
     use ArrowDataType as T;
     if array.dtype() == to {
         return Ok(array.to_boxed());
+    }
+    let common = common_type(to, array.dtype());
+    if !common.is_some_and(|common| is_same_type(&common, to)) {
+        return no_way(array, to);
     }
     if array.as_any().is::<NullArray>() {
         return Ok(new_null_array(to.clone(), array.len()));

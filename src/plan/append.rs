@@ -12,6 +12,8 @@ use crate::config::schema::{OnChanged, OnRepeated, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, Mode};
+use crate::format::canonical_schema::type_from_name;
+use crate::format::projection::plain_constant;
 use crate::home::FolderValue;
 use crate::store::receipt::{Part, PartInput, PublishedSet};
 
@@ -111,6 +113,15 @@ pub fn append_plan(
         let files = flow.home.as_files();
         let mut values = files.map_or_else(Vec::new, |files| files.folder_values(name));
         values.retain(|value| published.folder_columns.contains(&value.column));
+        for FolderValue { column, value } in &mut values {
+            let mut columns = published.columns.iter();
+            let column = columns.find(|known| known.name == *column);
+            let dtype = column.and_then(|column| type_from_name(&column.target_type));
+            *value = value.take().map(|text| match &dtype {
+                Some(dtype) => plain_constant(dtype, text),
+                None => text,
+            });
+        }
         values.sort_unstable();
         values
     };

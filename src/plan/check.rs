@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use polars_arrow::datatypes::ArrowSchema;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
-use super::home_columns::HomeColumns;
+use super::home_columns::{HomeColumns, RecordedTypes};
 use super::home_files::HomeFiles;
 use super::input_checks::packing_remarks;
 use super::project::Project;
@@ -431,28 +431,31 @@ fn check_files(
             .collect::<Result<()>>()?;
     }
     let target = flow.store.output_spec();
-    let is_own = columns.projections.is_empty();
-    if !is_own
-        || matches!(
-            TransferMode::new(format, &known, &target)?,
+    let own = (0..layouts.len()).filter(|file| !columns.projections.contains_key(file));
+    let own: Vec<&Layout> = own.map(|file| &layouts[file]).collect();
+    let decodes_own = !own.is_empty()
+        && matches!(
+            TransferMode::new(format, &own, &target)?,
             TransferMode::Decoded { .. }
-        )
-    {
-        names
-            .par_iter()
-            .enumerate()
-            .map(|(number, name)| {
-                let (file, projection) = (
-                    open_listed(listing, name)?,
-                    columns.projections.get(&number),
-                );
-                if projection.is_some() {
-                    TransferMode::for_projected(format, &layouts[number], &target)?;
-                }
-                Ok(check_recodable(format, &file, projection, &target)?)
-            })
-            .collect::<Result<()>>()?;
-    }
+        );
+    names
+        .par_iter()
+        .enumerate()
+        .map(|(number, name)| {
+            let projection = columns.projections.get(&number);
+            match projection {
+                Some(_) => drop(TransferMode::for_projected(
+                    format,
+                    &layouts[number],
+                    &target,
+                )?),
+                None if decodes_own => {}
+                None => return Ok(()),
+            }
+            let file = open_listed(listing, name)?;
+            Ok(check_recodable(format, &file, projection, &target)?)
+        })
+        .collect::<Result<()>>()?;
     let mut remarks = columns.remarks(flow.home.as_ref());
     remarks.extend(columns.describe_decoded_files(&names));
     remarks.extend(columns.warnings(&names, None));
@@ -485,7 +488,8 @@ fn home_columns(
         None => None,
     };
     let published = receipt.as_ref().and_then(|receipt| receipt.latest());
-    HomeColumns::new(flow.home.as_ref(), &files, published)
+    let recorded = published.map(RecordedTypes::from_published).transpose()?;
+    HomeColumns::new(flow.home.as_ref(), &files, &recorded.unwrap_or_default())
 }
 
 /// No two parts get one name. What is made of a digest, only a build knows.

@@ -105,6 +105,10 @@ impl PlanView<'_> {
         if request.is_forced(&flow.name) {
             reasons.push(Reason::Forced);
         }
+        let has_schema = published.is_some_and(|published| published.arrow_schema.is_some());
+        if has_schema && request.forgets_schema(&flow.name) {
+            reasons.push(Reason::SchemaForgotten);
+        }
         if !reasons.is_empty() {
             reasons.extend(self.owner_reason(flow, state));
         }

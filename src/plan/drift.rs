@@ -1,7 +1,7 @@
 //! Drift: columns of a home that have changed since its flow was published, and what the config says
 //! of that. Nothing is published before it is decided.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::context::PlanContext;
 use super::schema_changes::with_namesakes;
@@ -19,6 +19,18 @@ use crate::store::receipt::PublishedSet;
 struct ColumnChange {
     kind: ChangeKind,
     text: String,
+    /// True where one of the types is that of a column in which nothing has a value.
+    is_guess: bool,
+}
+
+impl ColumnChange {
+    fn new(kind: ChangeKind, text: String) -> Self {
+        Self {
+            kind,
+            text,
+            is_guess: false,
+        }
+    }
 }
 
 /// What may become of a column.
@@ -44,16 +56,20 @@ impl ChangeKind {
         let rules = &flow.on_drift;
         let unites = flow.home.as_files();
         let unites = unites.is_some_and(|files| files.schema_rule() == FileSchema::Union);
-        let widened = if unites {
-            DriftRule::Allow
-        } else {
-            DriftRule::Fail
+        // What another flow has published was decided there.
+        let is_decided = flow.upstream().is_some();
+        let fail_unless = |is_allowed: bool| {
+            if is_allowed {
+                DriftRule::Allow
+            } else {
+                DriftRule::Fail
+            }
         };
         match self {
             Self::Added => rules.added.unwrap_or(DriftRule::Allow),
-            Self::Removed => rules.removed.unwrap_or(DriftRule::Fail),
-            Self::Retyped => rules.retyped.unwrap_or(DriftRule::Fail),
-            Self::Widened => rules.widened.unwrap_or(widened),
+            Self::Removed => rules.removed.unwrap_or(fail_unless(is_decided)),
+            Self::Retyped => rules.retyped.unwrap_or(fail_unless(is_decided)),
+            Self::Widened => rules.widened.unwrap_or(fail_unless(is_decided || unites)),
         }
     }
 }
@@ -72,21 +88,24 @@ pub(super) fn check_drift(
     let Some(published) = published.filter(|before| is_same_home(before, work)) else {
         return Ok(Vec::new());
     };
-    // What is read by a watermark is compared where it is added.
+    if matches!(work.source, WorkSource::AtHand) {
+        return Ok(Vec::new());
+    }
+    let request = &context.request;
+    // With a watermark, --force is what reads the rows anew whose columns have changed.
     let has_watermark = flow
         .home
         .as_rows()
         .is_some_and(|rows| rows.watermark().is_some());
-    if has_watermark || matches!(work.source, WorkSource::AtHand) {
-        return Ok(Vec::new());
-    }
-    let request = &context.request;
-    let accepts = request.accept_drift || request.forgets_schema(&flow.name);
+    let accepts = request.accept_drift
+        || request.forgets_schema(&flow.name)
+        || has_watermark && request.is_forced(&flow.name);
     let (mut failing, mut remarks) = (Vec::new(), Vec::new());
     for change in changes(published, work) {
         let text = format!("{} ({})", change.text, change.kind.name());
         match change.kind.rule(flow) {
             DriftRule::Allow => {}
+            DriftRule::Fail if change.is_guess => remarks.push(text),
             DriftRule::Fail if !accepts => failing.push(text),
             DriftRule::Warn | DriftRule::Fail => remarks.push(text),
         }
@@ -112,47 +131,97 @@ fn changes(published: &PublishedSet, work: &FlowWork) -> Vec<ColumnChange> {
     if before.is_empty() || now.is_empty() {
         return Vec::new();
     }
-    let is_absent = |absent: &[String], column: &RecordedColumn| {
-        let top = |name: &&String| {
-            let rest = column.name.strip_prefix(name.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        absent.iter().any(|name| top(&name))
-    };
-    let was_there = |column: &&RecordedColumn| !is_absent(&published.absent_columns, column);
-    let is_there = |column: &&RecordedColumn| !is_absent(&work.columns.absent, column);
+    let (was_absent, is_absent): (HashSet<&String>, HashSet<&String>) = (
+        published.absent_columns.iter().collect(),
+        work.columns.absent.iter().collect(),
+    );
+    let was_there = |column: &&RecordedColumn| !was_absent.contains(&column.name);
+    let is_there = |column: &&RecordedColumn| !is_absent.contains(&column.name);
     let before = with_namesakes(before.iter().filter(was_there));
     let now = with_namesakes(now.iter().filter(is_there));
     let there: HashMap<_, _> = now.iter().copied().collect();
     let were_there: HashMap<_, _> = before.iter().copied().collect();
     let mut changes = Vec::new();
-    for (name, old) in &before {
-        let Some(new) = there.get(name) else {
-            let text = format!("{} is gone", old.name);
-            let kind = ChangeKind::Removed;
-            changes.push(ColumnChange { kind, text });
+    // A column that a file has no more is known still.
+    let all = with_namesakes(published.columns.iter());
+    let were_ever: HashMap<_, _> = all.iter().copied().collect();
+    let removed = before.iter().filter(|(name, _)| !there.contains_key(name));
+    let removed: Vec<_> = removed.map(|(_, old)| *old).collect();
+    let added = now.iter().filter(|(name, _)| !were_ever.contains_key(name));
+    let added: Vec<_> = added.map(|(_, new)| *new).collect();
+    for old in &removed {
+        let new = added
+            .iter()
+            .find(|new| is_inside(&old.name, &new.name) || is_inside(&new.name, &old.name));
+        changes.push(match new {
+            Some(new) => {
+                let text = format!(
+                    "{} was {}, and is {} now",
+                    old.name, old.target_type, new.name
+                );
+                ColumnChange::new(ChangeKind::Retyped, text)
+            }
+            None => ColumnChange::new(ChangeKind::Removed, format!("{} is gone", old.name)),
+        });
+    }
+    for (name, new) in &now {
+        let Some(old) = were_ever.get(name) else {
             continue;
         };
         let (from, to) = (&old.target_type, &new.target_type);
-        if from == to {
-            continue;
+        if from != to {
+            let kind = if is_widened(from, to) {
+                ChangeKind::Widened
+            } else {
+                ChangeKind::Retyped
+            };
+            changes.push(ColumnChange {
+                is_guess: is_guess(old) || is_guess(new),
+                ..ColumnChange::new(kind, format!("{} was {from}, and is {to}", old.name))
+            });
+        } else if !were_there.contains_key(name) {
+            let text = format!("{} ({to}) is new", new.name);
+            changes.push(ColumnChange::new(ChangeKind::Added, text));
         }
-        let kind = if is_widened(from, to) {
-            ChangeKind::Widened
-        } else {
-            ChangeKind::Retyped
-        };
-        let text = format!("{} was {from}, and is {to}", old.name);
-        changes.push(ColumnChange { kind, text });
     }
-    let added = now
-        .iter()
-        .filter(|(name, _)| !were_there.contains_key(name));
-    changes.extend(added.map(|(_, new)| ColumnChange {
-        kind: ChangeKind::Added,
-        text: format!("{} ({}) is new", new.name, new.target_type),
+    changes.extend(added.iter().map(|new| {
+        let text = format!("{} ({}) is new", new.name, new.target_type);
+        ColumnChange::new(ChangeKind::Added, text)
     }));
+    if changes.is_empty() && has_other_structure(published, work) {
+        let text = "what its columns consist of is put together in another way".into();
+        changes.push(ColumnChange::new(ChangeKind::Retyped, text));
+    }
     changes
+}
+
+/// True where no database declares a type, and no value says one.
+fn is_guess(column: &RecordedColumn) -> bool {
+    column.declared == "null" && column.target_type != "null"
+}
+
+/// True where a column with values is a field of another, or an element of it.
+fn is_inside(outer: &str, inner: &str) -> bool {
+    let rest = inner.strip_prefix(outer);
+    rest.is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// True where files have the same columns with values as before, and other lists, maps or groups
+/// around them.
+fn has_other_structure(published: &PublishedSet, work: &FlowWork) -> bool {
+    let is_plain =
+        |folders: &[String], schema: &Option<String>| folders.is_empty() && schema.is_none();
+    let has_files = work.files().is_some_and(|files| !files.files.is_empty());
+    let stays = work.parts.iter().any(|part| part.name.is_some());
+    // Receipts of before say digests of other kinds.
+    has_files
+        && !stays
+        && published.home.is_some()
+        && is_plain(&published.folder_columns, &published.arrow_schema)
+        && is_plain(&work.columns.folder_columns, &work.columns.arrow_schema)
+        && published.schema_digest.is_some_and(|before| {
+            work.schema.is_some_and(|now| now != before) && !work.has_schema(&before)
+        })
 }
 
 /// True where a set was made of the same home, as far as its receipt says which that was.
@@ -162,6 +231,14 @@ fn is_same_home(published: &PublishedSet, work: &FlowWork) -> bool {
         _ => true,
     }
 }
+
+/// What of a table's recipe says nothing of its columns.
+const NOT_OF_COLUMNS: [&str; 4] = [
+    "home.slice",
+    "home.watermark",
+    "home.primary_key",
+    "home.on_invalid",
+];
 
 /// The digest of what says which columns a flow's home has: where it is, and how it is read. What
 /// hygge makes of it, and its versions, are not in it.
@@ -174,7 +251,9 @@ pub(super) fn home_digest(context: &PlanContext, flow: &Flow) -> Fingerprint {
         }
         Source::Rows(rows) => {
             let mut recipe = rows.recipe();
-            recipe.retain(|name, _| !name.ends_with("version"));
+            let decides =
+                |name: &str| !name.ends_with("version") && !NOT_OF_COLUMNS.contains(&name);
+            recipe.retain(|name, _| decides(name));
             writer.map(&recipe);
             let table = rows.table().unwrap_or_default();
             writer.count(table.len());

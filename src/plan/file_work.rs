@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polars_arrow::datatypes::ArrowSchema;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::planned_part::PlannedPart;
 use super::probe::Input;
@@ -183,10 +184,17 @@ impl FileWork {
             .collect();
         files.sort_unstable();
         files.dedup();
-        for file in files {
-            let opened = self.files[file].open()?;
-            check_recodable(format, &opened, self.projection(file), target)?;
-        }
-        Ok(())
+        files
+            .into_par_iter()
+            .map(|file| {
+                let opened = self.files[file].open()?;
+                Ok(check_recodable(
+                    format,
+                    &opened,
+                    self.projection(file),
+                    target,
+                )?)
+            })
+            .collect()
     }
 }

@@ -146,7 +146,8 @@ impl FlowStates {
         let request = &context.request;
         let snapshots: Vec<StatSnapshot<'_>> = names
             .iter()
-            .filter(|name| !request.is_forced(name) && !request.is_restored(name))
+            .filter(|name| !request.is_forced(name) && !request.forgets_schema(name))
+            .filter(|name| !request.is_restored(name))
             .filter_map(|name| self.snapshot(&context.project, name))
             .collect();
         let index_cache = &self.index_cache;

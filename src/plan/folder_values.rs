@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use polars_arrow::datatypes::Field;
+use polars_arrow::datatypes::{ArrowDataType, Field};
 
+use crate::connection::types::ColumnType;
 use crate::error::Result;
+use crate::format::canonical_schema::type_name;
 use crate::format::projection::{ColumnSource, ProjectedColumn, Projection, is_constant_of};
 use crate::home::{FileSource, FolderValue, HomeError, inferred_type};
 
@@ -89,11 +91,16 @@ impl<'a> FolderValues<'a> {
         values.map(|value| value.value.as_deref())
     }
 
-    /// The columns, in the order of the folders of the first file that has them.
+    /// The columns, in the order of the folders of the first file that has them. They have the types
+    /// that the config gives them, else those that are recorded, where these hold all values.
     ///
     /// # Errors
     /// A value is none of the type that the config gives its column.
-    pub(super) fn columns(&self, home: &dyn FileSource) -> Result<Vec<FolderColumn>> {
+    pub(super) fn columns(
+        &self,
+        home: &dyn FileSource,
+        recorded: &BTreeMap<String, ArrowDataType>,
+    ) -> Result<Vec<FolderColumn>> {
         let mut columns: Vec<FolderColumn> = Vec::new();
         for FolderValue { column, .. } in self.values.iter().flatten() {
             if columns
@@ -102,9 +109,14 @@ impl<'a> FolderValues<'a> {
             {
                 continue;
             }
-            let given = home.folder_types().get(column).cloned();
-            let kind = given.unwrap_or_else(|| inferred_type(self.of(column).flatten()));
-            let dtype = kind.to_arrow();
+            let given = home.folder_types().get(column).map(ColumnType::to_arrow);
+            let holds = |dtype: &&ArrowDataType| {
+                let mut values = self.of(column).flatten();
+                values.all(|value| is_constant_of(dtype, value))
+            };
+            let known = given.or_else(|| recorded.get(column).filter(holds).cloned());
+            let inferred = || inferred_type(self.of(column).flatten()).to_arrow();
+            let dtype = known.unwrap_or_else(inferred);
             let is_odd =
                 |value: &Option<&str>| value.is_some_and(|value| !is_constant_of(&dtype, value));
             let odd =
@@ -116,7 +128,7 @@ impl<'a> FolderValues<'a> {
                     file: file.to_string(),
                     column: column.clone(),
                     value: value.value.clone().unwrap_or_default(),
-                    wanted: kind.to_string(),
+                    wanted: type_name(&dtype),
                 }
                 .into());
             }
@@ -138,23 +150,19 @@ impl<'a> FolderValues<'a> {
             name: name.clone(),
             source: ColumnSource::Column,
         });
-        let own: Vec<ProjectedColumn> = own.collect();
-        let of_folder = |file: usize, field: &Field| {
-            let name = field.name.as_str();
-            let value = self.values[file].iter().find(|value| value.column == name);
-            ProjectedColumn {
-                name: name.to_string(),
-                source: ColumnSource::Constant {
-                    field: field.clone(),
-                    value: value.and_then(|value| value.value.clone()),
-                },
-            }
-        };
-        let projection = |file: usize| {
-            let folders = columns.iter().map(|column| of_folder(file, &column.field));
-            let columns = own.iter().cloned().chain(folders).collect();
-            (file, Projection { columns })
-        };
+        let folders = columns.iter().map(|column| ProjectedColumn {
+            name: column.field.name.to_string(),
+            source: ColumnSource::Constant(column.field.clone()),
+        });
+        let all = Projection::new(own.chain(folders).collect());
+        let projection = |file: usize| (file, all.with_values(self.texts_of(file)));
         (0..self.values.len()).map(projection).collect()
+    }
+
+    /// The values of a file that are not null, by their columns.
+    pub(super) fn texts_of(&self, file: usize) -> BTreeMap<String, String> {
+        let values = self.values[file].iter();
+        let texts = values.filter_map(|value| Some((value.column.clone(), value.value.clone()?)));
+        texts.collect()
     }
 }

@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use polars_arrow::datatypes::{ArrowSchema, Field};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
 use super::folder_values::{FolderColumn, FolderValues};
 use super::home_files::HomeFiles;
-use super::united_columns::{self, UnitedColumns};
-use crate::error::Result;
+use super::united_columns::{self, FileKinds, UnitedColumns};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::format::Layout;
-use crate::format::canonical_schema::{schema_from_text, type_name};
-use crate::format::projection::Projection;
+use crate::format::canonical_schema::{schema_from_text, type_from_name, type_name};
+use crate::format::projection::{ColumnSource, ProjectedColumn, Projection};
 use crate::home::{FileSchema, FileSource, FolderValue, Home, RecordedColumn};
 use crate::store::receipt::PublishedSet;
 
@@ -31,22 +31,62 @@ pub(super) struct HomeColumns {
     pub(super) projections: BTreeMap<usize, Projection>,
     /// All of them in order, where files may differ and do, or did.
     pub(super) united: Option<ArrowSchema>,
-    /// Those of the united that no file has any more.
+    /// What of the united no file has any more, by the paths of columns that have values themselves.
     pub(super) absent: Vec<String>,
     /// Columns that files have and the flow has not, with the first file of each.
     pub(super) dropped: Vec<(String, usize)>,
 }
 
+/// What is recorded of the columns of the set that a flow goes on from.
+#[derive(Debug, Default)]
+pub(super) struct RecordedTypes {
+    /// All columns, where files may differ.
+    pub(super) arrow_schema: Option<ArrowSchema>,
+    /// True where parts that have them stay, so that no column may become another.
+    pub(super) is_final: bool,
+    /// The types of those that stand in names of folders.
+    folder_types: BTreeMap<String, ArrowDataType>,
+}
+
+impl RecordedTypes {
+    /// What a published set says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn from_published(published: &PublishedSet) -> Result<Self> {
+        let unreadable = || {
+            let error = "the columns that its receipt says cannot be read";
+            Error::new(ErrorKind::Flow, error)
+                .with_hint("hygge build FLOW --forget-schema begins with those of today's files")
+        };
+        let text = published.arrow_schema.as_deref();
+        let schema = text.map(|text| schema_from_text(text).ok_or_else(unreadable));
+        let folder_type = |name: &String| {
+            let column = published
+                .columns
+                .iter()
+                .find(|column| column.name == *name)?;
+            Some((name.clone(), type_from_name(&column.target_type)?))
+        };
+        let folder_columns = published.folder_columns.iter();
+        Ok(Self {
+            arrow_schema: schema.transpose()?,
+            is_final: false,
+            folder_types: folder_columns.filter_map(folder_type).collect(),
+        })
+    }
+}
+
 impl HomeColumns {
     /// Compares the columns of all files, takes from names of folders what is in no file, and unites
-    /// what differs where the config asks for that. `published` is the set that this goes on from.
+    /// what differs where the config asks for that, with what is recorded of the set before.
     ///
     /// # Errors
     /// Files differ in their columns, or other programs say which of the files count.
     pub(super) fn new(
         home: &dyn Home,
         files: &HomeFiles<'_>,
-        published: Option<&PublishedSet>,
+        recorded: &RecordedTypes,
     ) -> Result<Self> {
         let rule = home
             .as_files()
@@ -66,20 +106,28 @@ impl HomeColumns {
         };
         home.check_not_in_table()?;
         let values = folder_values(home, files)?;
-        let folder_columns = values.columns(home)?;
+        let folder_columns = values.columns(home, &recorded.folder_types)?;
         if rule == FileSchema::Strict {
             values.check_same_columns()?;
         }
         if rule != FileSchema::Strict {
-            let recorded = published.and_then(|published| published.arrow_schema.as_deref());
-            let recorded = recorded.and_then(schema_from_text);
             let fields = folder_columns.iter().map(|column| column.field.clone());
             let fields: Vec<Field> = fields.collect();
-            match united_columns::unite(rule, files, (&values, &fields), recorded.as_ref()) {
-                Ok(united) => return Ok(Self::from_united(united, folder_columns)),
+            let is_final = recorded.is_final;
+            let recorded = recorded.arrow_schema.as_ref();
+            match FileKinds::new(files, &values, &fields)? {
+                Ok(kinds) => {
+                    let united =
+                        united_columns::unite(rule, files, &kinds, &values, (recorded, is_final))?;
+                    return Ok(Self::from_united(united, folder_columns));
+                }
                 // A type that nothing here decodes passes whole where all files have it.
-                Err(_) if recorded.is_none() && files.check_same_columns().is_ok() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let is_same = files.check_same_columns().is_ok();
+                    if recorded.is_some() || !is_same {
+                        return Err(error.into());
+                    }
+                }
             }
         }
         if folder_columns.is_empty() {
@@ -153,18 +201,46 @@ impl HomeColumns {
     /// Which files are decoded because their columns are not those of the flow.
     pub(super) fn describe_decoded_files(&self, names: &[&str]) -> Option<String> {
         self.united.as_ref()?;
-        let odd: Vec<&str> = self.projections.keys().map(|file| names[*file]).collect();
-        if odd.is_empty() {
+        if self.projections.is_empty() {
             return None;
         }
-        let shown = odd.iter().take(SHOWN_NAMES).copied();
-        let shown = shown.collect::<Vec<_>>().join(", ");
-        let more = match odd.len().saturating_sub(SHOWN_NAMES) {
+        let folders = self.folder_names();
+        let describe = |(file, projection): (&usize, &Projection)| {
+            let mut told = Vec::new();
+            for ProjectedColumn { name, source } in projection.columns() {
+                match source {
+                    ColumnSource::Constant(_) if !folders.contains(name) => {
+                        told.push(format!("it lacks {name}"));
+                    }
+                    ColumnSource::Widened(field) => {
+                        told.push(format!("{name} becomes {}", type_name(&field.dtype)));
+                    }
+                    ColumnSource::Constant(_) | ColumnSource::Column => {}
+                }
+            }
+            let more = told.len().saturating_sub(SHOWN_NAMES);
+            told.truncate(SHOWN_NAMES);
+            if more > 0 {
+                told.push(format!("and {more} more"));
+            }
+            match told.as_slice() {
+                [] => names[*file].to_string(),
+                told => format!("{} ({})", names[*file], told.join(", ")),
+            }
+        };
+        let shown: Vec<String> = self
+            .projections
+            .iter()
+            .take(SHOWN_NAMES)
+            .map(describe)
+            .collect();
+        let more = match self.projections.len() - shown.len() {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
         Some(format!(
-            "columns of {shown}{more} are not those of the flow: what is made of them is decoded"
+            "files whose columns are not those of the flow are decoded: {}{more}",
+            shown.join(", ")
         ))
     }
 

@@ -213,8 +213,22 @@ impl Planner {
         let is_reordered = published.is_some_and(|published| {
             schema_changes::stand_in_another_order(&published.columns, &work.columns.recorded)
         });
+        // Nor does it say which of them may be null.
+        let is_nullable = published.is_some_and(|published| {
+            let now = &work.columns.recorded;
+            !schema_changes::nullability_changes(&published.columns, now).is_empty()
+        });
+        // Columns that are united have digests of their own.
+        let is_comparable = published.is_none_or(|published| {
+            let (before, now) = (&published.columns, &work.columns);
+            published.arrow_schema.is_some() == now.arrow_schema.is_some()
+                || before.is_empty()
+                || !schema_changes::column_changes(before, &now.recorded).is_empty()
+        });
         if let (Some(old), Some(new)) = (old, work.schema)
-            && (is_reordered || old != new && !work.has_schema(&old))
+            && (is_reordered
+                || is_nullable
+                || is_comparable && old != new && !work.has_schema(&old))
             && !reasons
                 .iter()
                 .any(|reason| matches!(reason, Reason::Schema { .. }))

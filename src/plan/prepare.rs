@@ -12,7 +12,7 @@ use super::drift;
 use super::existing_parts::PartFinder;
 use super::file_work::FileWork;
 use super::flow_states::FlowStates;
-use super::home_columns::HomeColumns;
+use super::home_columns::{HomeColumns, RecordedTypes};
 use super::home_files::HomeFiles;
 use super::input_checks::packing_remarks;
 use super::layout_cache::LayoutCache;
@@ -33,7 +33,7 @@ use crate::flow::Flow;
 use crate::format::canonical_schema;
 use crate::format::projection::Projection;
 use crate::format::{Format, Layout, OutputSpec};
-use crate::home::RecordedColumn;
+use crate::home::{FileSchema, RecordedColumn};
 use crate::store::receipt::{PartInput, PublishedSet};
 
 /// What a build makes, and what of the set before stays.
@@ -120,9 +120,15 @@ impl Preparer<'_> {
         let files = FileWork::new(scope.files, layouts);
         let mut parts = scope.retained;
         let latest = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        let forgets = self.context.request.forgets_schema(&flow.name) && parts.is_empty();
-        let latest = latest.filter(|_| !forgets);
-        let mut columns = home_columns(flow, format, &files, latest)?;
+        if self.context.request.forgets_schema(&flow.name) && !parts.is_empty() {
+            let error = "--forget-schema: parts that stay have the columns that are recorded";
+            let hint =
+                "hygge build --force makes them again as well, as far as their inputs are there";
+            return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
+        }
+        let latest = latest.filter(|_| !self.context.request.forgets_schema(&flow.name));
+        let recorded_types = self.recorded_types(flow, latest, &parts)?;
+        let mut columns = home_columns(flow, format, &files, &recorded_types)?;
         if !parts.is_empty() {
             // What is added need not have all columns of what stays.
             columns.absent.clear();
@@ -132,7 +138,7 @@ impl Preparer<'_> {
         if let Some(schema) = scope
             .schema
             .filter(|_| !parts.is_empty() && columns.digest.is_some())
-            && columns.united.is_none()
+            && (columns.united.is_none() || recorded_types.arrow_schema.is_none())
             && !columns.have_schema(&schema, &files.layouts)
             && let Some(error) =
                 self.view()
@@ -148,7 +154,7 @@ impl Preparer<'_> {
         } else {
             SetColumns {
                 recorded,
-                folder_columns: columns.folder_names(),
+                folder_columns: folder_columns(&columns, latest.filter(|_| !parts.is_empty())),
                 absent: columns.absent.clone(),
                 arrow_schema: columns
                     .united
@@ -185,6 +191,31 @@ impl Preparer<'_> {
             files.check_decodable(&work.parts, format, &target)?;
         }
         Ok(work)
+    }
+
+    /// What is recorded of the columns of the set that is gone on from; of parts that stay, and do
+    /// not say it, what is in their files.
+    fn recorded_types(
+        &self,
+        flow: &Flow,
+        published: Option<&PublishedSet>,
+        stay: &[PlannedPart],
+    ) -> Result<RecordedTypes> {
+        let rule = flow.home.as_files().map(|files| files.schema_rule());
+        let is_strict = rule.is_none_or(|rule| rule == FileSchema::Strict);
+        let Some(published) = published.filter(|_| !is_strict || !stay.is_empty()) else {
+            return Ok(RecordedTypes::default());
+        };
+        let mut recorded = RecordedTypes::from_published(published)?;
+        recorded.is_final = !stay.is_empty();
+        if recorded.arrow_schema.is_none() && !is_strict {
+            let mut names = stay.iter().filter_map(|part| part.name.as_ref());
+            let first = names.find_map(|name| self.view().open_published(flow, name));
+            let format = flow.store.output_spec().format;
+            let columns = first.map(|part| format.reader().readable_schema(&part));
+            recorded.arrow_schema = columns.transpose()?;
+        }
+        Ok(recorded)
     }
 
     /// With `mode: append` only what was not moved yet is made, besides what is lost and can be
@@ -305,13 +336,18 @@ impl PlanView<'_> {
             return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
         };
         let before = self.flows.receipt(&flow.name);
-        let before = before.and_then(|receipt| receipt.latest());
-        let before = before.map_or(&[][..], |published| published.columns.as_slice());
+        let latest = before.and_then(|receipt| receipt.latest());
+        let before = latest.map_or(&[][..], |published| published.columns.as_slice());
+        let changes = if before.is_empty() || columns.is_empty() {
+            Vec::new()
+        } else {
+            schema_changes::column_changes(before, columns)
+        };
+        let has_folders = latest.is_some_and(|published| !published.folder_columns.is_empty());
         let difference = match self.open_published(flow, part) {
-            _ if !before.is_empty() && !columns.is_empty() => {
-                let changes = schema_changes::column_changes(before, columns);
-                (!changes.is_empty()).then(|| changes.join("; "))
-            }
+            _ if !changes.is_empty() => Some(changes.join("; ")),
+            // The columns of a file are not all that its rows have.
+            _ if has_folders && !before.is_empty() => None,
             Some(published) if flow.store.output_spec().format.id() == format.id() => format
                 .reader()
                 .schema_difference(&new.open()?, &published)?,
@@ -361,7 +397,7 @@ fn home_columns(
     flow: &Flow,
     format: &dyn Format,
     work: &FileWork,
-    published: Option<&PublishedSet>,
+    recorded: &RecordedTypes,
 ) -> Result<HomeColumns> {
     let files = HomeFiles {
         format,
@@ -369,7 +405,18 @@ fn home_columns(
         layouts: &work.layouts.iter().collect::<Vec<_>>(),
         open: &|file| work.files[file].open(),
     };
-    HomeColumns::new(flow.home.as_ref(), &files, published)
+    HomeColumns::new(flow.home.as_ref(), &files, recorded)
+}
+
+/// The columns that stand in names of folders, also those of parts that stay.
+fn folder_columns(columns: &HomeColumns, stays: Option<&PublishedSet>) -> Vec<String> {
+    let mut names = stays.map_or_else(Vec::new, |published| published.folder_columns.clone());
+    for name in columns.folder_names() {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// What is to be said of files besides.

@@ -167,8 +167,9 @@ pub(super) fn check_unchanged_columns(
 
 /// Makes nullable what may be null in others of the set: what these do not say is not known.
 pub(super) fn unite_nullability(columns: &mut [RecordedColumn], others: &[RecordedColumn]) {
+    let others: HashMap<&str, &RecordedColumn> = first_of_each_name(others);
     for column in columns {
-        let other = others.iter().find(|other| other.name == column.name);
+        let other = others.get(column.name.as_str());
         column.nullable = match (column.nullable, other.and_then(|other| other.nullable)) {
             (Some(true), _) | (_, Some(true)) => Some(true),
             (Some(false), Some(false)) => Some(false),
@@ -177,10 +178,22 @@ pub(super) fn unite_nullability(columns: &mut [RecordedColumn], others: &[Record
     }
 }
 
+fn first_of_each_name(columns: &[RecordedColumn]) -> HashMap<&str, &RecordedColumn> {
+    let mut named = HashMap::with_capacity(columns.len());
+    for column in columns {
+        named.entry(column.name.as_str()).or_insert(column);
+    }
+    named
+}
+
 /// Which columns may be null that never were, or the other way round, in words.
-fn nullability_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<String> {
+pub(super) fn nullability_changes(
+    before: &[RecordedColumn],
+    now: &[RecordedColumn],
+) -> Vec<String> {
+    let now = first_of_each_name(now);
     let change = |old: &RecordedColumn| {
-        let new = now.iter().find(|new| new.name == old.name)?;
+        let new = now.get(old.name.as_str())?;
         match (old.nullable?, new.nullable?) {
             (false, true) => Some(format!("{} may be null now", old.name)),
             (true, false) => Some(format!("{} is never null now", old.name)),

@@ -82,6 +82,8 @@ pub enum Reason {
     FirstBuild,
     /// It was asked for.
     Forced,
+    /// What is recorded of its columns shall count no longer.
+    SchemaForgotten,
     /// Slices of it were asked for.
     Slices { slices: String },
     /// A field of the recipe differs.
@@ -341,6 +343,7 @@ impl fmt::Display for Reason {
         match self {
             Self::FirstBuild => write!(f, "never built"),
             Self::Forced => write!(f, "forced"),
+            Self::SchemaForgotten => write!(f, "its columns are those of today's files"),
             Self::Slices { slices } => write!(f, "slices {slices} were asked for"),
             // What is recorded of a database is a digest, which says nothing to anybody.
             Self::Config {

@@ -1,19 +1,22 @@
 //! `schema: union` and `schema: first`: one schema for files whose columns differ, and what is made
 //! of each of them. What fits the schema is not touched.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, TimeUnit};
 
 use super::folder_values::FolderValues;
 use super::home_files::HomeFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::format::canonical_schema::{type_name, write_field};
+use crate::format::canonical_schema::{leaves, type_from_name, type_name, write_field};
 use crate::format::projection::{ColumnSource, ProjectedColumn, Projection, is_constant_of};
-use crate::format::widening::common_field;
-use crate::home::{FileSchema, FolderValue, HomeError};
+use crate::format::widening::{
+    bare_field, common_field, common_type, is_same_type, without_remarks,
+};
+use crate::format::{FormatError, OpenFile, Reader};
+use crate::home::{FileSchema, HomeError};
 
 /// The schema of files that differ.
 pub(super) struct UnitedColumns {
@@ -21,7 +24,7 @@ pub(super) struct UnitedColumns {
     pub(super) schema: ArrowSchema,
     /// The files that do not fit it, by their number.
     pub(super) projections: BTreeMap<usize, Projection>,
-    /// Columns of the recorded schema that no file has.
+    /// What of the schema no file has, by the paths of columns that have values themselves.
     pub(super) absent: Vec<String>,
     /// Columns that files have and the schema has not, with the first of these files.
     pub(super) dropped: Vec<(String, usize)>,
@@ -33,8 +36,17 @@ struct FileKind {
     file: usize,
     /// Their columns as they are decoded.
     own: ArrowSchema,
+    /// What their format calls the types in each column.
+    words: HashMap<String, Vec<String>>,
     /// Those in names of their folders.
     folders: Vec<Field>,
+}
+
+/// The files of a home, by their columns.
+pub(super) struct FileKinds {
+    kinds: Vec<FileKind>,
+    /// Which kind each file is of.
+    kind_of: Vec<usize>,
 }
 
 impl FileKind {
@@ -42,9 +54,87 @@ impl FileKind {
         self.own.iter_values().chain(&self.folders)
     }
 
-    fn field(&self, name: &str) -> Option<&Field> {
-        self.fields().find(|field| field.name == name)
+    /// True where a column is stored in seconds, which are milliseconds in arrays.
+    fn has_seconds(&self, column: &str) -> bool {
+        use ArrowDataType as T;
+        let Some([word]) = self.words.get(column).map(Vec::as_slice) else {
+            return false;
+        };
+        let seconds = TimeUnit::Second;
+        match type_from_name(word) {
+            Some(T::Time32(unit) | T::Timestamp(unit, _)) => unit == seconds,
+            _ => false,
+        }
     }
+
+    fn field(&self, name: &str) -> Option<&Field> {
+        let folder = || self.folders.iter().find(|field| field.name == name);
+        self.own.get(name).or_else(folder)
+    }
+}
+
+impl FileKinds {
+    /// Reads the columns of all files, those of each kind once. Where a column has no form that other
+    /// formats know, the error of its file is given.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) fn new(
+        files: &HomeFiles<'_>,
+        folders: &FolderValues<'_>,
+        folder_fields: &[Field],
+    ) -> Result<Result<Self, FormatError>> {
+        let mut numbers = HashMap::new();
+        let (mut kinds, mut kind_of) = (Vec::new(), Vec::new());
+        for (file, layout) in files.layouts.iter().enumerate() {
+            let values = folders.values_of(file).iter();
+            let columns: Vec<&str> = values.map(|value| value.column.as_str()).collect();
+            // How a type is stored does not say all of it: some of it stands in metadata.
+            let kind = (layout.stored_digest, layout.packing_digest, columns.clone());
+            let next = kinds.len();
+            let number = *numbers.entry(kind).or_insert(next);
+            kind_of.push(number);
+            if number < next {
+                continue;
+            }
+            let (reader, opened) = (files.format.reader(), (files.open)(file)?);
+            let own = match reader.readable_schema(&opened) {
+                Ok(own) => own,
+                Err(
+                    error @ (FormatError::Undecodable { .. }
+                    | FormatError::NoCanonicalType { .. }
+                    | FormatError::Encrypted),
+                ) => return Ok(Err(error)),
+                Err(error) => return Err(error.into()),
+            };
+            let of_folder = |field: &&Field| columns.contains(&field.name.as_str());
+            kinds.push(FileKind {
+                file,
+                words: type_words(reader, &opened)?,
+                own,
+                folders: folder_fields.iter().filter(of_folder).cloned().collect(),
+            });
+        }
+        Ok(Ok(Self { kinds, kind_of }))
+    }
+}
+
+/// What the types in each column of a file are called, by the column's name.
+fn type_words(reader: &dyn Reader, file: &OpenFile) -> Result<HashMap<String, Vec<String>>> {
+    let mut words: HashMap<String, Vec<String>> = HashMap::new();
+    let names = reader.column_names(file)?;
+    let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+    for column in reader.columns(file)? {
+        // The name may have dots itself.
+        let ends = column.path.match_indices('.').map(|(end, _)| end);
+        let tops = ends
+            .chain([column.path.len()])
+            .map(|end| &column.path[..end]);
+        let top = tops.rev().find(|top| names.contains(top));
+        let top = top.unwrap_or(&column.path).to_string();
+        words.entry(top).or_default().push(column.kind);
+    }
+    Ok(words)
 }
 
 /// Unites the columns of files with those that were recorded.
@@ -54,64 +144,65 @@ impl FileKind {
 pub(super) fn unite(
     rule: FileSchema,
     files: &HomeFiles<'_>,
-    folders: (&FolderValues<'_>, &[Field]),
-    recorded: Option<&ArrowSchema>,
+    FileKinds { kinds, kind_of }: &FileKinds,
+    folders: &FolderValues<'_>,
+    recorded: (Option<&ArrowSchema>, bool),
 ) -> Result<UnitedColumns> {
-    let (kinds, kind_of) = file_kinds(files, folders)?;
-    let (schema, dropped) = united_schema(rule, files.names, &kinds, recorded)?;
-    let projections = kinds
+    let (schema, dropped) = united_schema(rule, files.names, kinds, recorded)?;
+    let mixed_units = columns_of_mixed_units(kinds);
+    let of_kind = kinds
         .iter()
-        .enumerate()
-        .map(|(number, kind)| projection_of_kind(kind, &schema).map(|columns| (number, columns)));
-    let projections: HashMap<usize, Vec<ProjectedColumn>> = projections.flatten().collect();
-    let mut found = BTreeMap::new();
+        .map(|kind| projection_of_kind(kind, &schema, &mixed_units));
+    let of_kind: Vec<Option<Projection>> = of_kind.collect();
+    let mut projections = BTreeMap::new();
     for (file, kind) in kind_of.iter().enumerate() {
-        let Some(columns) = projections.get(kind) else {
-            continue;
-        };
-        let values = folders.0.values_of(file);
-        let columns = with_folder_values(files.names[file], columns, &kinds[*kind], values)?;
-        found.insert(file, Projection { columns });
+        if let Some(projection) = &of_kind[*kind] {
+            let mut values = folders.texts_of(file);
+            values.retain(|column, _| schema.get(column.as_str()).is_some());
+            check_folder_values(files.names[file], &values, &schema)?;
+            projections.insert(file, projection.with_values(values));
+        }
     }
-    let is_absent = |name: &str| kinds.iter().all(|kind| kind.field(name).is_none());
-    let names = schema.iter_names().map(|name| name.to_string());
+    let there: HashSet<String> = kinds
+        .iter()
+        .flat_map(|kind| leaves(&kind.fields().map(named).collect()))
+        .map(|leaf| leaf.path)
+        .collect();
+    let all = leaves(&schema).into_iter().map(|leaf| leaf.path);
     Ok(UnitedColumns {
-        absent: names.filter(|name| is_absent(name)).collect(),
+        absent: all.filter(|path| !there.contains(path)).collect(),
         schema,
-        projections: found,
+        projections,
         dropped,
     })
 }
 
-/// The kinds of files by their columns, and that of each file.
-fn file_kinds(
-    files: &HomeFiles<'_>,
-    (folders, folder_fields): (&FolderValues<'_>, &[Field]),
-) -> Result<(Vec<FileKind>, Vec<usize>)> {
-    let mut numbers: HashMap<(Fingerprint, Vec<&str>), usize> = HashMap::new();
-    let (mut kinds, mut kind_of) = (Vec::new(), Vec::new());
-    for (file, layout) in files.layouts.iter().enumerate() {
-        let values = folders.values_of(file).iter();
-        let columns: Vec<&str> = values.map(|value| value.column.as_str()).collect();
-        let next = kinds.len();
-        let number = *numbers
-            .entry((layout.stored_digest, columns.clone()))
-            .or_insert(next);
-        kind_of.push(number);
-        if number < next {
-            continue;
-        }
-        let of_folder = |field: &&Field| columns.contains(&field.name.as_str());
-        kinds.push(FileKind {
-            file,
-            own: files
-                .format
-                .reader()
-                .readable_schema(&(files.open)(file)?)?,
-            folders: folder_fields.iter().filter(of_folder).cloned().collect(),
-        });
+fn named(field: &Field) -> (polars_utils::pl_str::PlSmallStr, Field) {
+    (field.name.clone(), field.clone())
+}
+
+/// Columns in order, each with the kind of files that it has its type from.
+#[derive(Default)]
+struct ColumnUnion {
+    fields: Vec<(Field, usize)>,
+    places: HashMap<String, usize>,
+    conflicts: Vec<String>,
+}
+
+impl ColumnUnion {
+    fn add(&mut self, field: Field, kind: usize) {
+        self.places
+            .insert(field.name.to_string(), self.fields.len());
+        self.fields.push((field, kind));
     }
-    Ok((kinds, kind_of))
+
+    fn get(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+
+    fn has_conflict(&mut self, text: String) {
+        self.conflicts.push(text);
+    }
 }
 
 /// The schema, and which columns it leaves out, each with the first file that has it.
@@ -119,63 +210,196 @@ fn united_schema(
     rule: FileSchema,
     names: &[&str],
     kinds: &[FileKind],
-    recorded: Option<&ArrowSchema>,
+    (recorded, is_final): (Option<&ArrowSchema>, bool),
 ) -> Result<(ArrowSchema, Vec<(String, usize)>)> {
-    // Where each column has its type from.
-    let mut united: Vec<(Field, Option<usize>)> = match (rule, recorded) {
-        (_, Some(recorded)) => recorded
-            .iter_values()
-            .map(|field| (field.clone(), None))
-            .collect(),
+    let (files, dropped) = match (rule, recorded) {
+        (FileSchema::First, Some(recorded)) => fit_columns(recorded, None, names, kinds)?,
         (FileSchema::First, None) => {
-            let first = kinds.first().into_iter().flat_map(FileKind::fields);
-            first.map(|field| (field.clone(), Some(0))).collect()
+            let first = kinds.first().map(|kind| kind.fields().map(named).collect());
+            fit_columns(&first.unwrap_or_default(), Some(0), names, kinds)?
         }
-        _ => Vec::new(),
+        _ => (union_columns(names, kinds)?, Vec::new()),
     };
-    let (mut dropped, mut conflicts) = (Vec::<(String, usize)>::new(), Vec::new());
+    let mut schema = ArrowSchema::default();
+    let recorded = recorded.filter(|_| rule == FileSchema::Union);
+    let mut conflicts = Vec::new();
+    for field in recorded.into_iter().flat_map(ArrowSchema::iter_values) {
+        let now = files.get(&field.name);
+        let common = now.map_or_else(|| Some(field.clone()), |now| common_field(field, now));
+        let field = match (common, now) {
+            (Some(common), _) => common,
+            // What has a type that does not fit what was published is told as drift.
+            (None, Some(now)) if !is_final => now.clone(),
+            (None, _) => {
+                let kind = kinds.iter().find(|kind| kind.field(&field.name).is_some());
+                let (now, place) = kind.map_or_else(Default::default, |kind| {
+                    (describe_type(kind, &field.name), names[kind.file])
+                });
+                conflicts.push(format!(
+                    "column {} is {now} in {place}, and {} in what was published",
+                    field.name,
+                    type_name(&field.dtype)
+                ));
+                continue;
+            }
+        };
+        schema.insert(field.name.clone(), field);
+    }
+    no_common_type(&conflicts)?;
+    for field in files.iter_values() {
+        if schema.get(&field.name).is_none() {
+            schema.insert(field.name.clone(), field.clone());
+        }
+    }
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for field in kinds.iter().flat_map(FileKind::fields) {
+        *counts.entry(field.name.as_str()).or_default() += 1;
+    }
+    let united = schema.iter_values().map(|field| {
+        let is_missing = counts.get(field.name.as_str()) != Some(&kinds.len());
+        let field = Field {
+            is_nullable: field.is_nullable || is_missing,
+            ..field.clone()
+        };
+        (field.name.clone(), field)
+    });
+    Ok((united.collect(), dropped))
+}
+
+/// All columns of all files.
+fn union_columns(names: &[&str], kinds: &[FileKind]) -> Result<ArrowSchema> {
+    let mut union = ColumnUnion::default();
     for (number, kind) in kinds.iter().enumerate() {
         for field in kind.fields() {
-            let found = united
-                .iter_mut()
-                .find(|(known, _)| known.name == field.name);
-            let Some((known, from)) = found else {
-                if rule == FileSchema::First {
-                    if !dropped.iter().any(|(name, _)| *name == field.name) {
-                        dropped.push((field.name.to_string(), kind.file));
-                    }
-                } else {
-                    let is_nullable = field.is_nullable || number > 0;
-                    let field = Field {
-                        is_nullable,
-                        ..field.clone()
+            let Some(place) = union.get(&field.name) else {
+                union.add(without_remarks(field), number);
+                continue;
+            };
+            let (known, from) = union.fields[place].clone();
+            let other = &kinds[from];
+            // Types that arrays do not tell apart are no less two types.
+            let words = |kind: &FileKind| kind.words.get(field.name.as_str()).cloned();
+            let is_same = is_same_type(&known.dtype, &field.dtype);
+            let is_other = is_same
+                && Option::zip(words(kind), words(other))
+                    .is_some_and(|(ours, theirs)| ours != theirs && !are_units(&ours, &theirs));
+            let common = common_field(&known, field).filter(|_| !is_other);
+            match common {
+                Some(common) => {
+                    let from = if is_same_type(&common.dtype, &known.dtype) {
+                        from
+                    } else {
+                        number
                     };
-                    united.push((field, Some(number)));
+                    union.fields[place] = (common, from);
+                }
+                None => {
+                    let text = describe_conflict(&field.name, (kind, names), (other, names));
+                    union.has_conflict(text);
+                }
+            }
+        }
+    }
+    no_common_type(&union.conflicts)?;
+    Ok(union.fields.iter().map(|(field, _)| named(field)).collect())
+}
+
+/// Fails where there are columns without a common type.
+fn no_common_type(conflicts: &[String]) -> Result<()> {
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let error = format!(
+        "files have columns for whose values there is no common type: {}",
+        conflicts.join("; ")
+    );
+    Err(Error::new(ErrorKind::Flow, error).with_hint(
+        "types are widened as docs/types.md says, never to text and never to floats: give those files a flow of their own",
+    ))
+}
+
+/// The columns of which some files store seconds, and others do not.
+fn columns_of_mixed_units(kinds: &[FileKind]) -> HashSet<&str> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for kind in kinds {
+        for field in kind
+            .own
+            .iter_values()
+            .filter(|field| kind.has_seconds(&field.name))
+        {
+            *counts.entry(field.name.as_str()).or_default() += 1;
+        }
+    }
+    counts.retain(|_, count| *count < kinds.len());
+    counts.into_keys().collect()
+}
+
+/// True where arrays have one unit of time for both of these types: seconds are milliseconds there.
+fn are_units(ours: &[String], theirs: &[String]) -> bool {
+    let ([ours], [theirs]) = (ours, theirs) else {
+        return false;
+    };
+    let types = Option::zip(type_from_name(ours), type_from_name(theirs));
+    types.is_some_and(|(ours, theirs)| {
+        !is_same_type(&ours, &theirs) && common_type(&ours, &theirs).is_some()
+    })
+}
+
+/// What the types of a column are in two kinds of files, in words.
+fn describe_conflict(
+    column: &str,
+    (kind, names): (&FileKind, &[&str]),
+    (other, _): (&FileKind, &[&str]),
+) -> String {
+    format!(
+        "column {column} is {} in {}, and {} in {}",
+        describe_type(kind, column),
+        names[kind.file],
+        describe_type(other, column),
+        names[other.file]
+    )
+}
+
+fn describe_type(kind: &FileKind, column: &str) -> String {
+    match kind.words.get(column).map(Vec::as_slice) {
+        Some([word]) => word.clone(),
+        _ => kind
+            .field(column)
+            .map_or_else(|| "another type".into(), |field| type_name(&field.dtype)),
+    }
+}
+
+/// These columns, where the values of all files fit into them; and those that files have besides.
+/// `from` is the kind of files that they are of, where they are not what was published.
+fn fit_columns(
+    columns: &ArrowSchema,
+    from: Option<usize>,
+    names: &[&str],
+    kinds: &[FileKind],
+) -> Result<(ArrowSchema, Vec<(String, usize)>)> {
+    let (mut dropped, mut conflicts) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
+    let mut fields: ArrowSchema = columns
+        .iter_values()
+        .map(|field| named(&without_remarks(field)))
+        .collect();
+    for kind in kinds {
+        for field in kind.fields() {
+            let Some(known) = fields.get_mut(&field.name) else {
+                if seen.insert(field.name.clone()) {
+                    dropped.push((field.name.to_string(), kind.file));
                 }
                 continue;
             };
             let common = common_field(known, field);
-            let may_widen = rule == FileSchema::Union;
-            match common.filter(|common| may_widen || is_same_type(&common.dtype, &known.dtype)) {
-                Some(common) => {
-                    if !is_same_type(&common.dtype, &known.dtype) {
-                        *from = Some(number);
-                    }
-                    *known = common;
-                }
-                // The files have it otherwise than what was published: that is told as drift.
-                None if from.is_none() && rule == FileSchema::Union => {
-                    (*known, *from) = (field.clone(), Some(number));
-                }
+            match common.filter(|common| is_same_type(&common.dtype, &known.dtype)) {
+                Some(common) => known.is_nullable |= common.is_nullable,
                 None => {
-                    let other = match from {
-                        Some(other) => format!("in {}", names[kinds[*other].file]),
-                        None => "in what was published".into(),
-                    };
+                    let place = from.map_or("what was published", |from| names[kinds[from].file]);
                     conflicts.push(format!(
-                        "column {} is {} in {}, and {} {other}",
+                        "column {} is {} in {}, and {} in {place}",
                         field.name,
-                        type_name(&field.dtype),
+                        describe_type(kind, &field.name),
                         names[kind.file],
                         type_name(&known.dtype),
                     ));
@@ -183,51 +407,42 @@ fn united_schema(
             }
         }
     }
-    if !conflicts.is_empty() {
-        let (error, hint) = match rule {
-            FileSchema::First => (
-                "files have columns whose values the recorded columns, or those of the first file, cannot hold",
-                "schema: union widens types as docs/types.md says; hygge build --forget-schema takes the columns of the first file",
-            ),
-            _ => (
-                "files have columns for whose values there is no common type",
-                "types are widened as docs/types.md says, never to text and never to floats: give those files a flow of their own",
-            ),
-        };
-        let error = format!("{error}: {}", conflicts.join("; "));
-        return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
+    if conflicts.is_empty() {
+        return Ok((fields, dropped));
     }
-    let field = |(mut field, _): (Field, Option<usize>)| {
-        field.is_nullable |= kinds.iter().any(|kind| kind.field(&field.name).is_none());
-        (field.name.clone(), field)
-    };
-    Ok((united.into_iter().map(field).collect(), dropped))
+    let error = format!(
+        "files have columns whose values the schema cannot hold: {}",
+        conflicts.join("; ")
+    );
+    Err(Error::new(ErrorKind::Flow, error).with_hint(
+        "schema: first takes the recorded columns, or else those of the first file; schema: union widens types, and hygge build --forget-schema begins with the first file of today",
+    ))
 }
 
-/// What is made of the files of a kind; `None` where they fit. Values of folders are still to come.
-fn projection_of_kind(kind: &FileKind, schema: &ArrowSchema) -> Option<Vec<ProjectedColumn>> {
-    let has_others = kind.own.iter_names().any(|name| schema.get(name).is_none());
-    let fits = !has_others
-        && kind.own.len() == schema.len()
+/// What is made of the files of a kind; `None` where they fit.
+fn projection_of_kind(
+    kind: &FileKind,
+    schema: &ArrowSchema,
+    mixed_units: &HashSet<&str>,
+) -> Option<Projection> {
+    let fits = kind.own.len() == schema.len()
         && schema.iter_values().all(|wanted| {
             let own = kind.own.get(&wanted.name);
-            own.is_some_and(|own| is_same_type(&own.dtype, &wanted.dtype))
+            let is_same = own.is_some_and(|own| is_same_type(&own.dtype, &wanted.dtype));
+            is_same
+                && !(mixed_units.contains(wanted.name.as_str()) && kind.has_seconds(&wanted.name))
         });
     if fits {
         return None;
     }
     let column = |wanted: &Field| {
-        let constant = || ColumnSource::Constant {
-            field: Field {
+        let source = match kind.own.get(&wanted.name) {
+            // Whether nulls may come is as it is in the file, whatever becomes of others.
+            None => ColumnSource::Constant(Field {
                 is_nullable: true,
                 ..wanted.clone()
-            },
-            value: None,
-        };
-        let source = match kind.own.get(&wanted.name) {
-            None => constant(),
+            }),
             Some(own) if is_same_type(&own.dtype, &wanted.dtype) => ColumnSource::Column,
-            // Whether nulls may come is as it is in the file, whatever becomes of others.
             Some(own) => ColumnSource::Widened(Field {
                 is_nullable: own.is_nullable,
                 ..wanted.clone()
@@ -238,74 +453,35 @@ fn projection_of_kind(kind: &FileKind, schema: &ArrowSchema) -> Option<Vec<Proje
             source,
         }
     };
-    Some(schema.iter_values().map(column).collect())
+    Some(Projection::new(schema.iter_values().map(column).collect()))
 }
 
-/// The columns of a file of a kind, with the values of its own folders.
-fn with_folder_values(
-    name: &str,
-    columns: &[ProjectedColumn],
-    kind: &FileKind,
-    values: &[FolderValue],
-) -> Result<Vec<ProjectedColumn>> {
-    let mut columns = columns.to_vec();
-    for column in &mut columns {
-        let own = values.iter().find(|value| value.column == column.name);
-        let is_own = kind.own.get(column.name.as_str()).is_some();
-        let ColumnSource::Constant { field, value } = &mut column.source else {
+/// The values of a file's folders can be those of their columns.
+fn check_folder_values(
+    file: &str,
+    values: &BTreeMap<String, String>,
+    schema: &ArrowSchema,
+) -> Result<()> {
+    for (column, value) in values {
+        let Some(field) = schema.get(column.as_str()) else {
             continue;
         };
-        let Some(own) = own.filter(|_| !is_own) else {
-            continue;
-        };
-        if let Some(text) = own
-            .value
-            .as_deref()
-            .filter(|text| !is_constant_of(&field.dtype, text))
-        {
+        if !is_constant_of(&field.dtype, value) {
             return Err(HomeError::FolderValue {
-                file: name.to_string(),
-                column: own.column.clone(),
-                value: text.to_string(),
+                file: file.to_string(),
+                column: column.clone(),
+                value: value.clone(),
                 wanted: type_name(&field.dtype),
             }
             .into());
         }
-        value.clone_from(&own.value);
     }
-    Ok(columns)
-}
-
-/// True where two types have the same values, whatever is said of nulls and besides.
-pub(super) fn is_same_type(one: &ArrowDataType, other: &ArrowDataType) -> bool {
-    let digest = |dtype: &ArrowDataType| {
-        let field = without_remarks(&Field::new("".into(), dtype.clone(), true));
-        let mut writer = KeyWriter::new(KeyKind::Schema);
-        write_field(&field, &mut writer);
-        writer.finish()
-    };
-    one == other || digest(one) == digest(other)
-}
-
-/// A field that may be null at every level, and of which nothing is said but what it is.
-fn without_remarks(field: &Field) -> Field {
-    use ArrowDataType as T;
-    let inner = |field: &Field| Box::new(without_remarks(field));
-    let dtype = match &field.dtype {
-        T::LargeList(element) => T::LargeList(inner(&Field {
-            name: "element".into(),
-            ..element.as_ref().clone()
-        })),
-        T::Map(entries, _) => T::Map(inner(entries), false),
-        T::Struct(fields) => T::Struct(fields.iter().map(without_remarks).collect()),
-        other => other.clone(),
-    };
-    Field::new(field.name.clone(), dtype, true)
+    Ok(())
 }
 
 /// The digest of a united schema: names and types, whatever their order.
 pub(super) fn schema_digest(schema: &ArrowSchema) -> Fingerprint {
-    let mut fields: Vec<Field> = schema.iter_values().map(without_remarks).collect();
+    let mut fields: Vec<Field> = schema.iter_values().map(bare_field).collect();
     fields.sort_by(|one, other| one.name.cmp(&other.name));
     let mut writer = KeyWriter::new(KeyKind::Schema);
     writer.text("united").count(fields.len());

@@ -94,6 +94,17 @@ pub(super) fn for_all_columns(metadata: &ParquetMetaData) -> Metadata {
     notes.into_iter().map(pair).collect()
 }
 
+/// The same for other files of parquet: what is said of places holds, but for their boxes.
+pub(super) fn for_projected_rows(metadata: &ParquetMetaData) -> Metadata {
+    let mut notes = for_all_columns(metadata);
+    let geo = KeyValueMetadata::from_metadata(metadata).0.remove(GEO);
+    if let Some(mut geo) = geo {
+        edit_json(&mut geo, |notes| widen_boxes(notes, &Value::Null));
+        notes.insert(GEO.into(), geo.into());
+    }
+    notes
+}
+
 /// The first column that has another type in Arrow's metadata.
 fn differing_arrow_column(one: &ParquetMetaData, other: &ParquetMetaData) -> Option<String> {
     let types = |metadata: &ParquetMetaData| {

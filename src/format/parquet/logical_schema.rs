@@ -64,6 +64,34 @@ pub(super) fn leaves(root: &Type) -> Vec<FileColumn> {
     column_tree::leaves(&columns(root))
 }
 
+/// The first column of a type that other formats have no word for, with what it is; the arrays of
+/// its values do not say it.
+pub(super) fn first_beyond_canonical(root: &Type) -> Option<(String, String)> {
+    fn walk(above: &str, column: &LogicalColumn) -> Option<(String, String)> {
+        let path = format!("{above}{}", column.name);
+        let kind = column.kind.as_str();
+        let annotation = kind.split_once(" in ").map(|(annotation, _)| annotation);
+        let is_known = match annotation {
+            // Inside of others, values that are all null are decoded as those of the stored type.
+            Some("unknown") => above.is_empty(),
+            Some(annotation) => KNOWN_ANNOTATIONS.contains(&annotation),
+            None if column.fields.is_empty() => {
+                !(kind.starts_with("time(") && kind.ends_with(", UTC)"))
+            }
+            None => ["list", "map", "group"].contains(&kind),
+        };
+        if !is_known {
+            return Some((path, kind.to_string()));
+        }
+        let above = format!("{path}.");
+        column.fields.iter().find_map(|field| walk(&above, field))
+    }
+    columns(root).iter().find_map(|column| walk("", column))
+}
+
+/// Annotations that arrays have too.
+const KNOWN_ANNOTATIONS: [&str; 3] = ["uuid", "json", "float16"];
+
 /// The digest of a schema's names and logical types, whatever their order.
 pub(super) fn set_digest(root: &Type) -> Fingerprint {
     column_tree::set_digest(&columns(root))
