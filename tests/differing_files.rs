@@ -658,3 +658,32 @@ fn files_of_arrow_are_united_too() {
     assert_success(&peers::run(lines, &[sandbox.path("").as_os_str()]));
     assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], 2);
 }
+
+#[test]
+fn types_that_are_built_upon_others_are_recorded_as_such() {
+    let sandbox = sandbox("union", ", mode: append");
+    let write = |name: &str, more: &str| {
+        let path = sandbox.path(&format!("home/{name}.parquet"));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        let lines = format!(
+            "import sys, uuid, pyarrow as pa, pyarrow.parquet as pq\n\
+             ids = pa.array([uuid.UUID(int=7).bytes], pa.uuid())\n\
+             pq.write_table(pa.table({{'u': ids, 'j': pa.array(['{{}}'], pa.json_()){more}}}), sys.argv[1])"
+        );
+        assert_success(&peers::run(&lines, &[path.as_os_str()]));
+    };
+    write("a", "");
+    built(&sandbox);
+    write("b", ", 'x': [1]");
+    built(&sandbox);
+    write("c", "");
+    built(&sandbox);
+    let lines = "import sys, glob, pyarrow.parquet as pq\n\
+         for name in sorted(glob.glob(sys.argv[1] + '/*.parquet')):\n    \
+             schema = pq.ParquetFile(name).schema\n    \
+             print([str(schema.column(number).logical_type) for number in (0, 1)])";
+    let read = peers::run(lines, &[sandbox.path("out").as_os_str()]);
+    assert_success(&read);
+    let told = String::from_utf8_lossy(&read.stdout).into_owned();
+    assert_eq!(told, "['UUID', 'JSON']\n".repeat(3));
+}

@@ -34,6 +34,27 @@ pub(super) const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
 /// The types built upon others whose values are those of the other.
 const KNOWN_EXTENSIONS: [&str; 2] = ["arrow.json", "arrow.uuid"];
 
+/// A field whose metadata calls it by a type that is built upon its own has that type.
+pub(super) fn with_extension_type(field: Field) -> Field {
+    let said = |key: &str| {
+        field
+            .metadata
+            .as_ref()
+            .and_then(|said| said.get(key))
+            .cloned()
+    };
+    let Some(name) = said(EXTENSION_NAME) else {
+        return field;
+    };
+    let metadata = said(EXTENSION_METADATA);
+    let dtype = ArrowDataType::Extension(Box::new(ExtensionType {
+        name,
+        inner: field.dtype.clone(),
+        metadata,
+    }));
+    Field { dtype, ..field }
+}
+
 /// The canonical type of the same values; what they are, in words, where there is none.
 pub(super) fn canonical_type(dtype: &ArrowDataType) -> Result<ArrowDataType, String> {
     use ArrowDataType as T;

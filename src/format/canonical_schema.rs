@@ -5,7 +5,7 @@ use polars_arrow::io::ipc::read::deserialize_schema;
 use polars_arrow::io::ipc::write::{default_ipc_fields, schema_to_bytes};
 
 use super::FileColumn;
-use super::arrays::{EXTENSION_NAME, canonical_field};
+use super::arrays::{EXTENSION_NAME, canonical_field, with_extension_type};
 use super::ipc::is_readable_schema;
 use crate::connection::types::ColumnType;
 use crate::error::catch_panic;
@@ -163,8 +163,26 @@ pub fn leaves(columns: &ArrowSchema) -> Vec<FileColumn> {
 
 /// Columns as a text: the message that Arrow has for schemas, in hexadecimal digits.
 pub fn schema_to_text(columns: &ArrowSchema) -> String {
-    let message = schema_to_bytes(columns, &default_ipc_fields(columns.iter_values()), None);
+    let named = |field: &Field| (field.name.clone(), with_extension_types(field));
+    let columns: ArrowSchema = columns.iter_values().map(named).collect();
+    let message = schema_to_bytes(&columns, &default_ipc_fields(columns.iter_values()), None);
     message.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A field as messages have it: what is built upon another type is one, at every level.
+fn with_extension_types(field: &Field) -> Field {
+    use ArrowDataType as T;
+    let inner = |field: &Field| Box::new(with_extension_types(field));
+    let dtype = match &field.dtype {
+        T::LargeList(element) => T::LargeList(inner(element)),
+        T::Map(entries, is_sorted) => T::Map(inner(entries), *is_sorted),
+        T::Struct(fields) => T::Struct(fields.iter().map(with_extension_types).collect()),
+        other => other.clone(),
+    };
+    with_extension_type(Field {
+        dtype,
+        ..field.clone()
+    })
 }
 
 /// The columns that a text says; `None` for one that [`schema_to_text`] does not write.
@@ -218,7 +236,10 @@ mod tests {
     #[test]
     fn columns_are_the_same_when_they_are_read_again() {
         use ArrowDataType as T;
-        let uuid = [(EXTENSION_NAME.into(), "arrow.uuid".into())];
+        let identifier = |name: &str| {
+            let uuid = [(EXTENSION_NAME.into(), "arrow.uuid".into())];
+            field(name, T::FixedSizeBinary(16)).with_metadata(uuid.into())
+        };
         let entries = T::Struct(vec![
             Field::new("key".into(), T::Utf8View, false),
             field("value", T::Int64),
@@ -235,8 +256,9 @@ mod tests {
                 T::Timestamp(TimeUnit::Microsecond, Some("Asia/Kolkata".into())),
             ),
             field("took", T::Duration(TimeUnit::Millisecond)),
-            field("id", T::FixedSizeBinary(16)).with_metadata(uuid.into()),
+            identifier("id"),
             field("list", T::LargeList(Box::new(field("item", T::Utf8View)))),
+            field("ids", T::LargeList(Box::new(identifier("item")))),
             field(
                 "map",
                 T::Map(

@@ -269,8 +269,9 @@ fn united_schema(
 /// All columns of all files.
 fn union_columns(names: &[&str], kinds: &[FileKind]) -> Result<ArrowSchema> {
     let mut union = ColumnUnion::default();
-    for (number, kind) in kinds.iter().enumerate() {
-        for field in kind.fields() {
+    // Those of folders stand behind those of files.
+    for of_folders in [false, true] {
+        for (number, kind, field) in fields_of_kinds(kinds, of_folders) {
             let Some(place) = union.get(&field.name) else {
                 union.add(without_remarks(field), number);
                 continue;
@@ -302,6 +303,18 @@ fn union_columns(names: &[&str], kinds: &[FileKind]) -> Result<ArrowSchema> {
     }
     no_common_type(&union.conflicts)?;
     Ok(union.fields.iter().map(|(field, _)| named(field)).collect())
+}
+
+/// The columns of each kind of files: those of their folders, or their own.
+fn fields_of_kinds(
+    kinds: &[FileKind],
+    of_folders: bool,
+) -> impl Iterator<Item = (usize, &FileKind, &Field)> {
+    kinds.iter().enumerate().flat_map(move |(number, kind)| {
+        let own = kind.own.iter_values().filter(move |_| !of_folders);
+        let folders = kind.folders.iter().filter(move |_| of_folders);
+        own.chain(folders).map(move |field| (number, kind, field))
+    })
 }
 
 /// Fails where there are columns without a common type.

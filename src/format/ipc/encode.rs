@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use polars_arrow::array::Array;
-use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, ExtensionType, Field, Metadata};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, Metadata};
 use polars_arrow::io::ipc::IpcField;
 use polars_arrow::io::ipc::write::common_sync::{write_continuation, write_message};
 use polars_arrow::io::ipc::write::{
@@ -20,8 +20,7 @@ use super::dictionaries::UnifiedDictionaries;
 use super::messages::IpcContents;
 use crate::error::catch_panic;
 use crate::format::arrays::{
-    EXTENSION_METADATA, EXTENSION_NAME, canonical_type, to_canonical, type_without_views,
-    without_views,
+    canonical_type, to_canonical, type_without_views, with_extension_type, without_views,
 };
 use crate::format::batch::RecordBatch;
 use crate::format::{Encoder, FormatError, OpenFile, PartPieces, RecodedRows};
@@ -95,27 +94,6 @@ impl Encoder for IpcEncoder<'_> {
     fn finish(self: Box<Self>) -> Result<u64, FormatError> {
         self.0.finish()
     }
-}
-
-/// A field whose metadata calls it by a type that is built upon its own has that type.
-fn with_extension_type(field: Field) -> Field {
-    let said = |key: &str| {
-        field
-            .metadata
-            .as_ref()
-            .and_then(|said| said.get(key))
-            .cloned()
-    };
-    let Some(name) = said(EXTENSION_NAME) else {
-        return field;
-    };
-    let metadata = said(EXTENSION_METADATA);
-    let dtype = ArrowDataType::Extension(Box::new(ExtensionType {
-        name,
-        inner: field.dtype.clone(),
-        metadata,
-    }));
-    Field { dtype, ..field }
 }
 
 /// Refuses a sound file that has a column which cannot be written as it is.
