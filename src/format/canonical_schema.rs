@@ -11,14 +11,22 @@ use crate::connection::types::ColumnType;
 use crate::error::catch_panic;
 use crate::fingerprint::key::KeyWriter;
 
+/// What formats call units of time.
+const UNIT_NAMES: [(TimeUnit, &str); 4] = [
+    (TimeUnit::Second, "seconds"),
+    (TimeUnit::Millisecond, "milliseconds"),
+    (TimeUnit::Microsecond, "microseconds"),
+    (TimeUnit::Nanosecond, "nanoseconds"),
+];
+
 /// What a type is called, as formats call it.
 pub fn type_name(dtype: &ArrowDataType) -> String {
     use ArrowDataType as T;
-    let unit = |unit: &TimeUnit| match unit {
-        TimeUnit::Second => "seconds",
-        TimeUnit::Millisecond => "milliseconds",
-        TimeUnit::Microsecond => "microseconds",
-        TimeUnit::Nanosecond => "nanoseconds",
+    let unit = |unit: &TimeUnit| {
+        let mut names = UNIT_NAMES.iter();
+        names
+            .find(|(known, _)| known == unit)
+            .map_or("", |(_, name)| name)
     };
     match dtype {
         T::Null => "null".into(),
@@ -59,13 +67,8 @@ pub fn type_from_name(name: &str) -> Option<ArrowDataType> {
             .strip_suffix(')')
     };
     let unit = |word: &str| {
-        Some(match word {
-            "seconds" => TimeUnit::Second,
-            "milliseconds" => TimeUnit::Millisecond,
-            "microseconds" => TimeUnit::Microsecond,
-            "nanoseconds" => TimeUnit::Nanosecond,
-            _ => return None,
-        })
+        let mut names = UNIT_NAMES.iter();
+        names.find(|(_, name)| *name == word).map(|(unit, _)| *unit)
     };
     if let Some(inside) = inside("timestamp") {
         let (of, zone) = match inside.split_once(", ") {

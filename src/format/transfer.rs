@@ -139,7 +139,10 @@ pub fn check_recodable(
         return passthrough.check_recodable(file);
     }
     let columns = match projection {
-        Some(projection) => projected_schema(source, file, projection, target)?,
+        Some(projection) => {
+            let own = projectable_schema(source, file, target)?;
+            projected_schema(source, (file, &own), projection, target)?
+        }
         None => source.reader().readable_schema(file)?,
     };
     target.begin(&columns, Box::new(io::sink())).map(drop)
@@ -191,9 +194,19 @@ pub fn recode(
     }
     let first = part.open_first()?;
     let columns = source.reader().arrow_schema(&first)?;
-    let mut encoder = target.writer()?.begin(&columns, compression, out)?;
+    let encoder = target.writer()?.begin(&columns, compression, out)?;
+    encode_decoded(encoder, |each| source.reader().decode(part, each))
+}
+
+/// Encodes what is decoded, in groups of a size; `decode` hands rows on and gives their number.
+fn encode_decoded(
+    mut encoder: Box<dyn Encoder + '_>,
+    decode: impl FnOnce(
+        &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+    ) -> Result<u64, FormatError>,
+) -> Result<RecodedRows, FormatError> {
     let mut waiting = PendingBatches::default();
-    let read = source.reader().decode(part, &mut |batch| {
+    let read = decode(&mut |batch| {
         waiting
             .push(batch)
             .map_or(Ok(()), |batches| encoder.write(concat_batches(batches)?))
@@ -205,11 +218,24 @@ pub fn recode(
     Ok(RecodedRows { read, written })
 }
 
-/// The columns of a part that is made of a file by a projection.
+/// The columns of a part that is made of a file, which has these itself, by a projection.
 fn projected_schema(
     source: &dyn Format,
-    file: &OpenFile,
+    (file, own): (&OpenFile, &ArrowSchema),
     projection: &Projection,
+    target: &OutputSpec,
+) -> Result<ArrowSchema, FormatError> {
+    let mut columns = projection.schema(own)?;
+    if source.id() == target.format.id() {
+        *columns.metadata_mut() = source.reader().metadata_for_own_format(file)?;
+    }
+    Ok(columns)
+}
+
+/// The columns of a sound file whose values and types can all be projected.
+fn projectable_schema(
+    source: &dyn Format,
+    file: &OpenFile,
     target: &OutputSpec,
 ) -> Result<ArrowSchema, FormatError> {
     let own = source.reader().readable_schema(file).map_err(|error| match error {
@@ -225,13 +251,11 @@ fn projected_schema(
             hint: "files that are given other columns than their own are decoded: give the home files without the column",
         },
         other => other,
-    });
-    let mut columns = projection.schema(&own?)?;
+    })?;
     if source.id() == target.format.id() {
         source.reader().check_projectable(file)?;
-        *columns.metadata_mut() = source.reader().metadata_for_own_format(file)?;
     }
-    Ok(columns)
+    Ok(own)
 }
 
 /// Files whose columns are not those of their flow.
@@ -260,35 +284,33 @@ pub fn recode_projected(
         let projection = files.projection(file);
         projection.ok_or_else(|| FormatError::Encode("a file of it is not projected".into()))
     };
+    let first = part.open_first()?;
+    let own = source.reader().arrow_schema(&first)?;
     let columns = projected_schema(
         source,
-        &part.open_first()?,
+        (&first, &own),
         projection(part.first_file())?,
         target,
     )?;
-    let mut encoder = target.writer()?.begin(&columns, compression, out)?;
-    let (mut waiting, mut read) = (PendingBatches::default(), 0);
-    // The pieces of one file are rows one behind the other.
-    for pieces in part.pieces.chunk_by(|one, other| one.file == other.file) {
-        let Some(first) = pieces.first() else {
-            continue;
-        };
-        let path = part.inputs.open(first.file)?.path;
-        let (projection, mut row) = (projection(first.file)?, files.first_row(first));
-        let pieces = PartPieces { pieces, ..*part };
-        read += source.reader().decode(&pieces, &mut |batch| {
-            let projected = projection.apply(&batch, &path, row)?;
-            row += batch.height() as u64;
-            waiting
-                .push(projected)
-                .map_or(Ok(()), |batches| encoder.write(concat_batches(batches)?))
-        })?;
-    }
-    if !waiting.batches.is_empty() {
-        encoder.write(concat_batches(waiting.batches)?)?;
-    }
-    let written = encoder.finish()?;
-    Ok(RecodedRows { read, written })
+    let encoder = target.writer()?.begin(&columns, compression, out)?;
+    encode_decoded(encoder, |each| {
+        let mut read = 0;
+        // The pieces of one file are rows one behind the other.
+        for pieces in part.pieces.chunk_by(|one, other| one.file == other.file) {
+            let Some(first) = pieces.first() else {
+                continue;
+            };
+            let path = part.inputs.open(first.file)?.path;
+            let (projection, mut row) = (projection(first.file)?, files.first_row(first));
+            let pieces = PartPieces { pieces, ..*part };
+            read += source.reader().decode(&pieces, &mut |batch| {
+                let projected = projection.apply(&batch, &path, row)?;
+                row += batch.height() as u64;
+                each(projected)
+            })?;
+        }
+        Ok(read)
+    })
 }
 
 /// Batches that wait for others.

@@ -9,11 +9,10 @@ use polars_arrow::datatypes::{ArrowDataType, Field, Metadata, TimeUnit};
 use polars_arrow::types::NativeType;
 use polars_utils::float16::pf16;
 
-use super::arrays::{EXTENSION_METADATA, EXTENSION_NAME, inner_arrays, with_inner_arrays};
+use super::arrays::{
+    EXTENSION_METADATA, EXTENSION_NAME, MAX_PRECISION, inner_arrays, with_inner_arrays,
+};
 use super::canonical_schema::type_from_name;
-
-/// The digits of the widest decimal.
-const MAX_PRECISION: usize = 38;
 
 /// A value that has no place in the wider type.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! It knows names only; whether the files have the columns too, it does not know.
 
 use crate::connection::types::ColumnType;
+use crate::format::projection::is_constant_of;
 
 /// The name of the folder of rows that have no value in its column.
 const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -58,20 +59,18 @@ pub(super) fn is_folder_type(kind: &ColumnType) -> bool {
 /// is one, else text. Digits behind zeros are a number only where they are two, as months and days
 /// are written: longer ones are codes, of which the zeros are a part.
 pub fn inferred_type<'v>(values: impl Iterator<Item = &'v str> + Clone) -> ColumnType {
-    let all = |is: fn(&str) -> bool| values.clone().next().is_some() && values.clone().all(is);
     let is_one_of = |kind: ColumnType| {
         let dtype = kind.to_arrow();
-        let is = |value: &str| crate::format::projection::is_constant_of(&dtype, value);
-        let is_all = values.clone().next().is_some() && values.clone().all(is);
+        let is_all = values.clone().next().is_some()
+            && values.clone().all(|value| is_constant_of(&dtype, value));
         is_all.then_some(kind)
     };
-    let has_plain_digits = all(|value| {
+    let has_plain_digits = values.clone().all(|value| {
         let digits = value.strip_prefix('-').unwrap_or(value);
         !digits.starts_with('0') || value == "0" || value.len() == 2 && digits == value
     });
-    has_plain_digits
-        .then(|| is_one_of(ColumnType::Int64))
-        .flatten()
+    is_one_of(ColumnType::Int64)
+        .filter(|_| has_plain_digits)
         .or_else(|| is_one_of(ColumnType::Date))
         .or_else(|| is_one_of(ColumnType::Boolean))
         .unwrap_or(ColumnType::Text)
