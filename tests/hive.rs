@@ -24,6 +24,13 @@ fn file(sandbox: &Sandbox, name: &str, value: &str) {
     parquet(sandbox, name, "[('x', pa.string())]", &rows);
 }
 
+/// Gives a file another place, whose folder is made.
+fn move_file(sandbox: &Sandbox, from: &str, to: &str) {
+    let to = sandbox.path(to);
+    fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+    fs::rename(sandbox.path(from), to).expect("a file elsewhere");
+}
+
 #[test]
 fn values_in_names_of_folders_are_columns_as_duckdb_reads_them() {
     for (format, ending) in [("parquet", "parquet"), ("ipc", "arrow")] {
@@ -121,12 +128,11 @@ fn what_folders_say_is_part_of_the_rows() {
     file(&sandbox, "home/year=2024/b.parquet", "b");
     assert_eq!(sandbox.build(&[]).code, 0);
     // Equal bytes in another folder are other rows, and the others stay.
-    fs::create_dir(sandbox.path("home/year=2025")).expect("a folder");
-    fs::rename(
-        sandbox.path("home/year=2024/b.parquet"),
-        sandbox.path("home/year=2025/b.parquet"),
-    )
-    .expect("a file elsewhere");
+    move_file(
+        &sandbox,
+        "home/year=2024/b.parquet",
+        "home/year=2025/b.parquet",
+    );
     let ran = sandbox.build(&[]);
     assert_eq!(
         ran.event("flow_finished")["parts_made"],
@@ -168,21 +174,20 @@ fn added_files_bring_what_their_folders_say() {
         ran.text
     );
     // The same bytes in another folder are no rename, and in the same folder they are one.
-    fs::create_dir(sandbox.path("home/year=2025")).expect("a folder");
-    fs::rename(
-        sandbox.path("home/year=2024/b.parquet"),
-        sandbox.path("home/year=2025/b.parquet"),
-    )
-    .expect("a file elsewhere");
+    move_file(
+        &sandbox,
+        "home/year=2024/b.parquet",
+        "home/year=2025/b.parquet",
+    );
     assert_eq!(sandbox.build(&[]).code, 0);
     let mut lines = rows(&sandbox.path("out")).lines();
     lines.sort();
     assert_eq!(lines, ["a|2023", "b|2024", "b|2025"]);
-    fs::rename(
-        sandbox.path("home/year=2025/b.parquet"),
-        sandbox.path("home/year=2025/c.parquet"),
-    )
-    .expect("another name");
+    move_file(
+        &sandbox,
+        "home/year=2025/b.parquet",
+        "home/year=2025/c.parquet",
+    );
     let ran = sandbox.build(&[]);
     assert_eq!(
         ran.event("flow_finished")["parts_made"],

@@ -246,7 +246,7 @@ fn path_name(path: &Path) -> String {
         .into_owned()
 }
 
-fn first_names(names: &[String]) -> Vec<String> {
+pub(super) fn first_names(names: &[String]) -> Vec<String> {
     let mut shown: Vec<String> = names.iter().take(3).cloned().collect();
     if names.len() > shown.len() {
         shown.push(format!("and {} more", names.len() - shown.len()));

@@ -31,6 +31,11 @@ impl ColumnChange {
             is_guess: false,
         }
     }
+
+    fn added(column: &RecordedColumn) -> Self {
+        let text = format!("{} ({}) is new", column.name, column.target_type);
+        Self::new(ChangeKind::Added, text)
+    }
 }
 
 /// What may become of a column.
@@ -131,24 +136,23 @@ fn changes(published: &PublishedSet, work: &FlowWork) -> Vec<ColumnChange> {
     if before.is_empty() || now.is_empty() {
         return Vec::new();
     }
-    let (was_absent, is_absent): (HashSet<&String>, HashSet<&String>) = (
-        published.absent_columns.iter().collect(),
-        work.columns.absent.iter().collect(),
+    let was_absent: HashSet<&String> = published.absent_columns.iter().collect();
+    let is_absent: HashSet<&String> = work.columns.absent.iter().collect();
+    // A column that no file had any more is known still.
+    let before = with_namesakes(before.iter());
+    let now = with_namesakes(
+        now.iter()
+            .filter(|column| !is_absent.contains(&column.name)),
     );
-    let was_there = |column: &&RecordedColumn| !was_absent.contains(&column.name);
-    let is_there = |column: &&RecordedColumn| !is_absent.contains(&column.name);
-    let before = with_namesakes(before.iter().filter(was_there));
-    let now = with_namesakes(now.iter().filter(is_there));
+    let known: HashMap<_, _> = before.iter().copied().collect();
     let there: HashMap<_, _> = now.iter().copied().collect();
-    let were_there: HashMap<_, _> = before.iter().copied().collect();
-    let mut changes = Vec::new();
-    // A column that a file has no more is known still.
-    let all = with_namesakes(published.columns.iter());
-    let were_ever: HashMap<_, _> = all.iter().copied().collect();
-    let removed = before.iter().filter(|(name, _)| !there.contains_key(name));
+    let removed = before
+        .iter()
+        .filter(|(name, old)| !there.contains_key(name) && !was_absent.contains(&old.name));
     let removed: Vec<_> = removed.map(|(_, old)| *old).collect();
-    let added = now.iter().filter(|(name, _)| !were_ever.contains_key(name));
+    let added = now.iter().filter(|(name, _)| !known.contains_key(name));
     let added: Vec<_> = added.map(|(_, new)| *new).collect();
+    let mut changes = Vec::new();
     for old in &removed {
         let new = added
             .iter()
@@ -165,7 +169,7 @@ fn changes(published: &PublishedSet, work: &FlowWork) -> Vec<ColumnChange> {
         });
     }
     for (name, new) in &now {
-        let Some(old) = were_ever.get(name) else {
+        let Some(old) = known.get(name) else {
             continue;
         };
         let (from, to) = (&old.target_type, &new.target_type);
@@ -179,15 +183,11 @@ fn changes(published: &PublishedSet, work: &FlowWork) -> Vec<ColumnChange> {
                 is_guess: is_guess(old) || is_guess(new),
                 ..ColumnChange::new(kind, format!("{} was {from}, and is {to}", old.name))
             });
-        } else if !were_there.contains_key(name) {
-            let text = format!("{} ({to}) is new", new.name);
-            changes.push(ColumnChange::new(ChangeKind::Added, text));
+        } else if was_absent.contains(&new.name) {
+            changes.push(ColumnChange::added(new));
         }
     }
-    changes.extend(added.iter().map(|new| {
-        let text = format!("{} ({}) is new", new.name, new.target_type);
-        ColumnChange::new(ChangeKind::Added, text)
-    }));
+    changes.extend(added.into_iter().map(ColumnChange::added));
     if changes.is_empty() && has_other_structure(published, work) {
         let text = "what its columns consist of is put together in another way".into();
         changes.push(ColumnChange::new(ChangeKind::Retyped, text));

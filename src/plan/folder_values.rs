@@ -117,20 +117,11 @@ impl<'a> FolderValues<'a> {
             let known = given.or_else(|| recorded.get(column).filter(holds).cloned());
             let inferred = || inferred_type(self.of(column).flatten()).to_arrow();
             let dtype = known.unwrap_or_else(inferred);
-            let is_odd =
-                |value: &Option<&str>| value.is_some_and(|value| !is_constant_of(&dtype, value));
-            let odd =
-                |value: &&FolderValue| value.column == *column && is_odd(&value.value.as_deref());
-            let odd = (self.values.iter().zip(self.names))
-                .find_map(|(values, name)| Some((name, values.iter().find(odd)?)));
-            if let Some((file, value)) = odd {
-                return Err(HomeError::FolderValue {
-                    file: file.to_string(),
-                    column: column.clone(),
-                    value: value.value.clone().unwrap_or_default(),
-                    wanted: type_name(&dtype),
-                }
-                .into());
+            let files = self.names.iter().zip(&self.values);
+            for (file, values) in files {
+                let own = values.iter().filter(|value| value.column == *column);
+                own.filter_map(|value| value.value.as_deref())
+                    .try_for_each(|value| check_value(file, column, value, &dtype))?;
             }
             columns.push(FolderColumn {
                 field: Field::new(column.as_str().into(), dtype, true),
@@ -165,4 +156,26 @@ impl<'a> FolderValues<'a> {
         let texts = values.filter_map(|value| Some((value.column.clone(), value.value.clone()?)));
         texts.collect()
     }
+}
+
+/// A value in the name of a file's folder is one of its column's type.
+///
+/// # Errors
+/// It is none.
+pub(super) fn check_value(
+    file: &str,
+    column: &str,
+    value: &str,
+    dtype: &ArrowDataType,
+) -> Result<()> {
+    if is_constant_of(dtype, value) {
+        return Ok(());
+    }
+    Err(HomeError::FolderValue {
+        file: file.to_string(),
+        column: column.to_string(),
+        value: value.to_string(),
+        wanted: type_name(dtype),
+    }
+    .into())
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
+use super::compare::first_names;
 use super::folder_values::{FolderColumn, FolderValues};
 use super::home_files::HomeFiles;
 use super::united_columns::{self, FileKinds, UnitedColumns};
@@ -109,8 +110,7 @@ impl HomeColumns {
         let folder_columns = values.columns(home, &recorded.folder_types)?;
         if rule == FileSchema::Strict {
             values.check_same_columns()?;
-        }
-        if rule != FileSchema::Strict {
+        } else {
             let fields = folder_columns.iter().map(|column| column.field.clone());
             let fields: Vec<Field> = fields.collect();
             let is_final = recorded.is_final;
@@ -218,14 +218,9 @@ impl HomeColumns {
                     ColumnSource::Constant(_) | ColumnSource::Column => {}
                 }
             }
-            let more = told.len().saturating_sub(SHOWN_NAMES);
-            told.truncate(SHOWN_NAMES);
-            if more > 0 {
-                told.push(format!("and {more} more"));
-            }
             match told.as_slice() {
                 [] => names[*file].to_string(),
-                told => format!("{} ({})", names[*file], told.join(", ")),
+                told => format!("{} ({})", names[*file], first_names(told).join(", ")),
             }
         };
         let shown: Vec<String> = self

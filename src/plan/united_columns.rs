@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, TimeUnit};
 
-use super::folder_values::FolderValues;
+use super::folder_values::{FolderValues, check_value};
 use super::home_files::HomeFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::format::canonical_schema::{leaves, type_from_name, type_name, write_field};
-use crate::format::projection::{ColumnSource, ProjectedColumn, Projection, is_constant_of};
+use crate::format::projection::{ColumnSource, ProjectedColumn, Projection};
 use crate::format::widening::{
     bare_field, common_field, common_type, is_same_type, without_remarks,
 };
 use crate::format::{FormatError, OpenFile, Reader};
-use crate::home::{FileSchema, HomeError};
+use crate::home::FileSchema;
 
 /// The schema of files that differ.
 pub(super) struct UnitedColumns {
@@ -159,7 +159,11 @@ pub(super) fn unite(
         if let Some(projection) = &of_kind[*kind] {
             let mut values = folders.texts_of(file);
             values.retain(|column, _| schema.get(column.as_str()).is_some());
-            check_folder_values(files.names[file], &values, &schema)?;
+            for (column, value) in &values {
+                if let Some(field) = schema.get(column.as_str()) {
+                    check_value(files.names[file], column, value, &field.dtype)?;
+                }
+            }
             projections.insert(file, projection.with_values(values));
         }
     }
@@ -179,30 +183,6 @@ pub(super) fn unite(
 
 fn named(field: &Field) -> (polars_utils::pl_str::PlSmallStr, Field) {
     (field.name.clone(), field.clone())
-}
-
-/// Columns in order, each with the kind of files that it has its type from.
-#[derive(Default)]
-struct ColumnUnion {
-    fields: Vec<(Field, usize)>,
-    places: HashMap<String, usize>,
-    conflicts: Vec<String>,
-}
-
-impl ColumnUnion {
-    fn add(&mut self, field: Field, kind: usize) {
-        self.places
-            .insert(field.name.to_string(), self.fields.len());
-        self.fields.push((field, kind));
-    }
-
-    fn get(&self, name: &str) -> Option<usize> {
-        self.places.get(name).copied()
-    }
-
-    fn has_conflict(&mut self, text: String) {
-        self.conflicts.push(text);
-    }
 }
 
 /// The schema, and which columns it leaves out, each with the first file that has it.
@@ -232,14 +212,10 @@ fn united_schema(
             (None, Some(now)) if !is_final => now.clone(),
             (None, _) => {
                 let kind = kinds.iter().find(|kind| kind.field(&field.name).is_some());
-                let (now, place) = kind.map_or_else(Default::default, |kind| {
-                    (describe_type(kind, &field.name), names[kind.file])
-                });
-                conflicts.push(format!(
-                    "column {} is {now} in {place}, and {} in what was published",
-                    field.name,
-                    type_name(&field.dtype)
-                ));
+                conflicts.extend(kind.map(|kind| {
+                    let known = (type_name(&field.dtype), PUBLISHED);
+                    describe_conflict(&field.name, (kind, names), known)
+                }));
                 continue;
             }
         };
@@ -268,41 +244,39 @@ fn united_schema(
 
 /// All columns of all files.
 fn union_columns(names: &[&str], kinds: &[FileKind]) -> Result<ArrowSchema> {
-    let mut union = ColumnUnion::default();
+    let (mut union, mut conflicts) = (ArrowSchema::default(), Vec::new());
+    // The kind of files that each column has its type from.
+    let mut origins: HashMap<&str, usize> = HashMap::new();
     // Those of folders stand behind those of files.
     for of_folders in [false, true] {
         for (number, kind, field) in fields_of_kinds(kinds, of_folders) {
-            let Some(place) = union.get(&field.name) else {
-                union.add(without_remarks(field), number);
+            let name = field.name.as_str();
+            let (Some(known), Some(origin)) = (union.get_mut(name), origins.get_mut(name)) else {
+                origins.insert(name, number);
+                union.insert(field.name.clone(), without_remarks(field));
                 continue;
             };
-            let (known, from) = union.fields[place].clone();
-            let other = &kinds[from];
+            let other = &kinds[*origin];
             // Types that arrays do not tell apart are no less two types.
-            let words = |kind: &FileKind| kind.words.get(field.name.as_str()).cloned();
-            let is_same = is_same_type(&known.dtype, &field.dtype);
-            let is_other = is_same
-                && Option::zip(words(kind), words(other))
-                    .is_some_and(|(ours, theirs)| ours != theirs && !are_units(&ours, &theirs));
-            let common = common_field(&known, field).filter(|_| !is_other);
-            match common {
+            let words = Option::zip(kind.words.get(name), other.words.get(name));
+            let is_other = is_same_type(&known.dtype, &field.dtype)
+                && words.is_some_and(|(ours, theirs)| ours != theirs && !are_units(ours, theirs));
+            match common_field(known, field).filter(|_| !is_other) {
                 Some(common) => {
-                    let from = if is_same_type(&common.dtype, &known.dtype) {
-                        from
-                    } else {
-                        number
-                    };
-                    union.fields[place] = (common, from);
+                    if !is_same_type(&common.dtype, &known.dtype) {
+                        *origin = number;
+                    }
+                    *known = common;
                 }
                 None => {
-                    let text = describe_conflict(&field.name, (kind, names), (other, names));
-                    union.has_conflict(text);
+                    let known = (describe_type(other, name), names[other.file]);
+                    conflicts.push(describe_conflict(name, (kind, names), known));
                 }
             }
         }
     }
-    no_common_type(&union.conflicts)?;
-    Ok(union.fields.iter().map(|(field, _)| named(field)).collect())
+    no_common_type(&conflicts)?;
+    Ok(union)
 }
 
 /// The columns of each kind of files: those of their folders, or their own.
@@ -358,19 +332,17 @@ fn are_units(ours: &[String], theirs: &[String]) -> bool {
     })
 }
 
-/// What the types of a column are in two kinds of files, in words.
+/// Where a column is known from that is in what was published.
+const PUBLISHED: &str = "what was published";
+
+/// What the type of a column is in files of a kind, and as it is known from elsewhere, in words.
 fn describe_conflict(
     column: &str,
     (kind, names): (&FileKind, &[&str]),
-    (other, _): (&FileKind, &[&str]),
+    (known, place): (String, &str),
 ) -> String {
-    format!(
-        "column {column} is {} in {}, and {} in {}",
-        describe_type(kind, column),
-        names[kind.file],
-        describe_type(other, column),
-        names[other.file]
-    )
+    let (found, file) = (describe_type(kind, column), names[kind.file]);
+    format!("column {column} is {found} in {file}, and {known} in {place}")
 }
 
 fn describe_type(kind: &FileKind, column: &str) -> String {
@@ -408,14 +380,9 @@ fn fit_columns(
             match common.filter(|common| is_same_type(&common.dtype, &known.dtype)) {
                 Some(common) => known.is_nullable |= common.is_nullable,
                 None => {
-                    let place = from.map_or("what was published", |from| names[kinds[from].file]);
-                    conflicts.push(format!(
-                        "column {} is {} in {}, and {} in {place}",
-                        field.name,
-                        describe_type(kind, &field.name),
-                        names[kind.file],
-                        type_name(&known.dtype),
-                    ));
+                    let place = from.map_or(PUBLISHED, |from| names[kinds[from].file]);
+                    let known = (type_name(&known.dtype), place);
+                    conflicts.push(describe_conflict(&field.name, (kind, names), known));
                 }
             }
         }
@@ -467,29 +434,6 @@ fn projection_of_kind(
         }
     };
     Some(Projection::new(schema.iter_values().map(column).collect()))
-}
-
-/// The values of a file's folders can be those of their columns.
-fn check_folder_values(
-    file: &str,
-    values: &BTreeMap<String, String>,
-    schema: &ArrowSchema,
-) -> Result<()> {
-    for (column, value) in values {
-        let Some(field) = schema.get(column.as_str()) else {
-            continue;
-        };
-        if !is_constant_of(&field.dtype, value) {
-            return Err(HomeError::FolderValue {
-                file: file.to_string(),
-                column: column.clone(),
-                value: value.clone(),
-                wanted: type_name(&field.dtype),
-            }
-            .into());
-        }
-    }
-    Ok(())
 }
 
 /// The digest of a united schema: names and types, whatever their order.
