@@ -598,6 +598,39 @@ fn types_that_only_parquet_has_are_not_lost() {
 }
 
 #[test]
+fn what_is_said_of_a_column_stays_with_it() {
+    let sandbox = sandbox("union", "");
+    let kilograms = "[pa.field('x', pa.int32(), metadata={'unit': 'kg'})]";
+    parquet(&sandbox, "home/a.parquet", kilograms, "[{'x': 1}]");
+    parquet(
+        &sandbox,
+        "home/b.parquet",
+        "[('x', pa.int64())]",
+        "[{'x': 2}]",
+    );
+    built(&sandbox);
+    let lines = "import sys, glob, pyarrow.parquet as pq\n\
+         for name in sorted(glob.glob(sys.argv[1] + '/*.parquet')):\n    \
+             field = pq.read_schema(name).field('x')\n    \
+             print(field.type, (field.metadata or {}).get(b'unit'))";
+    let read = peers::run(lines, &[sandbox.path("out").as_os_str()]);
+    assert_success(&read);
+    let told = String::from_utf8_lossy(&read.stdout).into_owned();
+    assert_eq!(told, "int64 b'kg'\nint64 None\n");
+    // A type that is only noted would be lost.
+    let lines = "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
+         flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1], pa.int8()))\n\
+         pq.write_table(pa.table({'flag': flags}), sys.argv[1])";
+    let path = sandbox.path("home/c.parquet");
+    assert_success(&peers::run(lines, &[path.as_os_str()]));
+    let refused = sandbox.run(&["build"]);
+    let expected =
+        "column flag is arrow.bool8, which is lost where the file is given other columns";
+    assert_eq!(refused.code, 1, "{}", refused.text);
+    assert!(refused.text.contains(expected), "{}", refused.text);
+}
+
+#[test]
 fn instants_are_one_type_whatever_their_zone_is_called() {
     let sandbox = sandbox("union", "");
     parquet(

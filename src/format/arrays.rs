@@ -32,7 +32,7 @@ pub(super) const EXTENSION_NAME: &str = "ARROW:extension:name";
 pub(super) const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
 
 /// The types built upon others whose values are those of the other.
-const KNOWN_EXTENSIONS: [&str; 2] = ["arrow.json", "arrow.uuid"];
+pub(super) const KNOWN_EXTENSIONS: [&str; 2] = ["arrow.json", "arrow.uuid"];
 
 /// A field whose metadata calls it by a type that is built upon its own has that type.
 pub(super) fn with_extension_type(field: Field) -> Field {
@@ -378,6 +378,18 @@ fn gather(values: &dyn Array, places: impl Iterator<Item = Option<usize>>) -> Bo
     let mut builder = make_builder(values.dtype());
     builder.opt_gather_extend(values, &places, ShareStrategy::Always);
     builder.freeze_reset()
+}
+
+/// The fields inside of a list, a map or a group; none inside of others.
+pub(super) fn inner_fields(dtype: &ArrowDataType) -> &[Field] {
+    use ArrowDataType as T;
+    match dtype {
+        T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) | T::Map(inner, _) => {
+            std::slice::from_ref(inner.as_ref())
+        }
+        T::Struct(fields) => fields,
+        _ => &[],
+    }
 }
 
 /// The arrays inside of a list, a map or a group; none inside of others.

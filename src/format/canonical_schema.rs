@@ -5,7 +5,7 @@ use polars_arrow::io::ipc::read::deserialize_schema;
 use polars_arrow::io::ipc::write::{default_ipc_fields, schema_to_bytes};
 
 use super::FileColumn;
-use super::arrays::{EXTENSION_NAME, canonical_field, with_extension_type};
+use super::arrays::{EXTENSION_NAME, canonical_field, inner_fields, with_extension_type};
 use super::ipc::is_readable_schema;
 use crate::connection::types::ColumnType;
 use crate::error::catch_panic;
@@ -110,13 +110,7 @@ pub fn write_field(field: &Field, writer: &mut KeyWriter) {
     for (key, value) in said {
         writer.text(key).text(value);
     }
-    let inner = match &field.dtype {
-        ArrowDataType::LargeList(inner) | ArrowDataType::Map(inner, _) => {
-            std::slice::from_ref(inner.as_ref())
-        }
-        ArrowDataType::Struct(fields) => fields.as_slice(),
-        _ => &[],
-    };
+    let inner = inner_fields(&field.dtype);
     if let ArrowDataType::Map(_, is_sorted) = &field.dtype {
         writer.count(usize::from(*is_sorted));
     }

@@ -98,7 +98,9 @@ impl Reader for Parquet {
     }
 
     fn check_projectable(&self, source: &OpenFile) -> Result<(), FormatError> {
-        match logical_schema::first_beyond_canonical(root(&footer::read_metadata(source)?)) {
+        let metadata = footer::read_metadata(source)?;
+        let beyond = logical_schema::first_beyond_canonical(root(&metadata));
+        match beyond.or_else(|| key_value_metadata::first_unknown_extension(&metadata)) {
             Some((column, found)) => Err(FormatError::LostType {
                 path: source.path.clone(),
                 column,

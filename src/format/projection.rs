@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::FormatError;
 use super::batch::RecordBatch;
 use super::canonical_schema::{field_from_text, field_to_text, type_name, write_field};
-use super::widening::{WideningError, widen};
+use super::widening::{WideningError, widen, with_remarks_of};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 
@@ -107,7 +107,10 @@ impl Projection {
         for column in self.columns.iter() {
             let field = match &column.source {
                 ColumnSource::Column => file.get(column.name.as_str()).cloned(),
-                ColumnSource::Widened(field) | ColumnSource::Constant(field) => Some(field.clone()),
+                ColumnSource::Widened(field) => file
+                    .get(column.name.as_str())
+                    .map(|own| with_remarks_of(field, own)),
+                ColumnSource::Constant(field) => Some(field.clone()),
             };
             let field = field.ok_or_else(|| missing_column(&column.name))?;
             columns.insert(column.name.as_str().into(), field);

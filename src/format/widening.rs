@@ -139,6 +139,21 @@ pub(crate) fn without_remarks(field: &Field) -> Field {
     }
 }
 
+/// A field of which the same is said as of another, but for what its values are.
+pub(super) fn with_remarks_of(field: &Field, other: &Field) -> Field {
+    let mut said = Metadata::clone(other.metadata.as_deref().unwrap_or(&Metadata::default()));
+    for key in [EXTENSION_NAME, EXTENSION_METADATA] {
+        said.remove(key);
+    }
+    said.extend(extension(field));
+    let plain = Field::new(field.name.clone(), field.dtype.clone(), field.is_nullable);
+    if said.is_empty() {
+        plain
+    } else {
+        plain.with_metadata(said)
+    }
+}
+
 /// True where a type holds all values of another, and more, by what formats and databases call them.
 pub fn is_widened(from: &str, to: &str) -> bool {
     match (type_from_name(from), type_from_name(to)) {

@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 
 use ::parquet::file::metadata::{KeyValue, ParquetMetaData};
-use polars_arrow::datatypes::Metadata;
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field as ArrowField, Metadata};
 use polars_arrow::io::ipc::read::deserialize_schema;
 use polars_parquet::read::schema::read_schema_from_metadata;
+use polars_utils::pl_str::PlSmallStr;
 use serde_json::{Map, Value, json};
 
 use super::footer::{self, Footer};
@@ -21,6 +22,7 @@ use super::{root, stored_schema};
 use crate::error::catch_panic;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::format::arrays::{EXTENSION_NAME, KNOWN_EXTENSIONS, inner_fields};
 use crate::format::{FormatError, OpenFile, PartPieces};
 
 /// The key under which Arrow writers keep the types that parquet has no word for.
@@ -426,6 +428,14 @@ fn arrow_types(encoded: &str) -> Option<Vec<(String, String)>> {
 
 /// What Arrow's schema notes of the whole file: some writers note it only there.
 fn arrow_schema_metadata(encoded: &str) -> BTreeMap<String, String> {
+    let notes = read_arrow_schema(encoded).map(|(_, notes)| notes);
+    let notes = notes.unwrap_or_default();
+    let pair = |(key, value): (&PlSmallStr, &PlSmallStr)| (key.to_string(), value.to_string());
+    notes.iter().map(pair).collect()
+}
+
+/// Arrow's schema with what it notes of the whole file; `None` where it cannot be read.
+fn read_arrow_schema(encoded: &str) -> Option<(ArrowSchema, Metadata)> {
     let read = || {
         let bytes = decode_base64(encoded)?;
         // Behind a sign and its length, since the message is that of a stream.
@@ -434,15 +444,36 @@ fn arrow_schema_metadata(encoded: &str) -> BTreeMap<String, String> {
         } else {
             bytes.as_slice()
         };
-        let (_, _, notes) = deserialize_schema(message).ok()?;
-        Some(
-            notes?
-                .iter()
-                .map(|(key, value)| (key.to_string(), value.to_string()))
-                .collect(),
-        )
+        let (columns, _, notes) = deserialize_schema(message).ok()?;
+        Some((columns, notes.unwrap_or_default()))
     };
-    catch_panic(read).ok().flatten().unwrap_or_default()
+    catch_panic(read).ok().flatten()
+}
+
+/// The first column whose values Arrow's metadata calls those of a type that is built upon another
+/// and that arrays do not have, with what it is called.
+pub(super) fn first_unknown_extension(metadata: &ParquetMetaData) -> Option<(String, String)> {
+    fn walk(above: &str, field: &ArrowField) -> Option<(String, String)> {
+        let path = format!("{above}{}", field.name);
+        let noted = field
+            .metadata
+            .iter()
+            .find_map(|said| said.get(EXTENSION_NAME));
+        let (name, dtype) = match &field.dtype {
+            ArrowDataType::Extension(extension) => (Some(&extension.name), &extension.inner),
+            other => (noted, other),
+        };
+        if let Some(name) = name.filter(|name| !KNOWN_EXTENSIONS.contains(&name.as_str())) {
+            return Some((path, name.to_string()));
+        }
+        let above = format!("{path}.");
+        inner_fields(dtype)
+            .iter()
+            .find_map(|field| walk(&above, field))
+    }
+    let noted = KeyValueMetadata::from_metadata(metadata).0;
+    let (columns, _) = read_arrow_schema(noted.get(ARROW_SCHEMA)?)?;
+    columns.iter_values().find_map(|field| walk("", field))
 }
 
 /// The bytes that are written in base64, by RFC 4648.
