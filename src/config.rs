@@ -120,6 +120,8 @@ pub struct FlowBlock {
     pub on_repeated: Option<OnRepeated>,
     /// What becomes of columns of the home that have changed.
     pub on_drift: Option<OnDrift>,
+    /// What becomes of rows and columns on their way; `None` where nothing is said.
+    pub shape: Option<Node>,
     /// How many of a hundred rows may vanish in one build.
     pub max_shrink: Option<Percentage>,
     /// How long a build of it may take.

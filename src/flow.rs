@@ -19,8 +19,9 @@ use crate::config::problem::Span;
 use crate::config::schema::{OnChanged, OnDrift, OnRepeated, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::key::Components;
-use crate::format::Format;
+use crate::format::{Format, WantedColumns};
 use crate::home::{Home, PartitionFilter, SliceRange};
+use crate::shape::Shape;
 use crate::store::{Store, StoreUpdate};
 
 /// A flow's name.
@@ -77,6 +78,8 @@ pub struct Flow {
     pub mode: Mode,
     /// What becomes of columns of its home that have changed.
     pub on_drift: OnDrift,
+    /// What becomes of rows and columns on their way, where something does.
+    pub shape: Option<Arc<Shape>>,
     /// How many of a hundred rows may vanish in one build.
     pub max_shrink: u8,
     /// How long a build of it may take.
@@ -203,7 +206,10 @@ impl PartialEq for Flow {
                 flow.spans,
             )
         };
-        *self.home == *other.home && *self.store == *other.store && rest(self) == rest(other)
+        *self.home == *other.home
+            && *self.store == *other.store
+            && self.shape == other.shape
+            && rest(self) == rest(other)
     }
 }
 
@@ -227,6 +233,9 @@ impl Flow {
                     recipe.set(format!("home.{key}"), setting_text(value));
                 }
             }
+        }
+        for (key, value) in self.shape.iter().flat_map(|shape| shape.settings()) {
+            recipe.set(key, setting_text(&value));
         }
         recipe.set("store.format", target.format.id());
         // Rows of a table that become files are made by the format; other files may pass whole,
@@ -260,6 +269,12 @@ impl Flow {
         let mut placement = self.store.placement();
         placement.insert("mode".into(), self.mode.name().into());
         placement
+    }
+
+    /// Which columns of its home are read.
+    pub fn wanted_columns(&self) -> WantedColumns {
+        let shape = self.shape.as_ref();
+        shape.map_or(WantedColumns::All, |shape| shape.wanted())
     }
 
     /// True where rows that were moved cannot be taken back: they are added to a table.

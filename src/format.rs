@@ -2,7 +2,7 @@
 //!
 //! It knows bytes and columns; where files lie and who owns them is for homes and stores.
 
-mod arrays;
+pub(crate) mod arrays;
 pub mod batch;
 pub mod canonical_schema;
 mod column_tree;
@@ -16,14 +16,16 @@ pub mod sniff;
 mod transfer;
 pub mod widening;
 
-use std::collections::BTreeSet;
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use batch::RecordBatch;
+use polars_arrow::array::Array;
 use polars_arrow::datatypes::{ArrowSchema, Metadata};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +39,7 @@ use shared_groups::SharedGroups;
 
 pub use error::FormatError;
 pub use transfer::{
-    ProjectedFiles, RecodedRows, TransferMode, check_recodable, move_groups, recode,
+    ProjectedFiles, RecodedRows, TransferMode, check_recodable, flow_schema, move_groups, recode,
     recode_projected,
 };
 
@@ -131,6 +133,16 @@ pub trait Reader: Send + Sync {
         other: &OpenFile,
     ) -> Result<Option<String>, FormatError>;
 
+    /// The groups of a sound file, with the bounds of those of these columns of which it says some
+    /// that hold: of whole numbers, decimals, days and instants. None where it says of no group.
+    fn group_bounds(
+        &self,
+        _source: &OpenFile,
+        _columns: &BTreeSet<String>,
+    ) -> Result<Vec<GroupBounds>, FormatError> {
+        Ok(Vec::new())
+    }
+
     /// Decodes pieces and hands their rows on, one group at a time and in order. Arrays are those
     /// that all formats and stores know: of numbers, texts and bytes as views, lists with offsets
     /// of 64 bits, and groups of them. Gives the rows that the pieces have.
@@ -139,6 +151,41 @@ pub trait Reader: Send + Sync {
         part: &PartPieces<'_>,
         each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
     ) -> Result<u64, FormatError>;
+}
+
+/// Which columns of a home are read for a flow; others may come all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WantedColumns {
+    /// All of them.
+    #[default]
+    All,
+    /// These.
+    Only(BTreeSet<String>),
+    /// All but these.
+    Except(BTreeSet<String>),
+}
+
+impl WantedColumns {
+    /// True for a column that is read.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(name),
+            Self::Except(names) => !names.contains(name),
+        }
+    }
+}
+
+/// The smallest and the largest value of columns, nulls aside, each as an array of one.
+pub type ColumnBounds = BTreeMap<String, (Box<dyn Array>, Box<dyn Array>)>;
+
+/// A group of a file, with the smallest and the largest value of columns.
+#[derive(Debug)]
+pub struct GroupBounds {
+    /// How many rows it has.
+    pub rows: u64,
+    /// The bounds.
+    pub columns: ColumnBounds,
 }
 
 /// Writes files of a format.
@@ -226,6 +273,38 @@ pub struct OpenFile {
     pub bytes: Arc<dyn RandomRead>,
     /// What errors call it.
     pub path: PathBuf,
+    /// The columns that are looked at, where that is not all: the others are as if they were not
+    /// there.
+    pub columns: Option<Arc<BTreeSet<String>>>,
+    /// What its format has read of its head.
+    pub head: FileHead,
+}
+
+/// What a format has read of the head of a file that is open: it is read once, whichever of its
+/// columns are looked at.
+#[derive(Clone, Default)]
+pub struct FileHead(Arc<OnceLock<Arc<dyn Any + Send + Sync>>>);
+
+impl FileHead {
+    /// The head, which is read now where it was not before.
+    pub(crate) fn get_or_read<T: Any + Send + Sync, E>(
+        &self,
+        read: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        if let Some(found) = self.0.get().and_then(|head| head.clone().downcast().ok()) {
+            return Ok(found);
+        }
+        let head = Arc::new(read()?);
+        // Another thread may have read it meanwhile, which is the same.
+        let _ = self.0.set(head.clone());
+        Ok(head)
+    }
+}
+
+impl Debug for FileHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileHead").finish_non_exhaustive()
+    }
 }
 
 impl OpenFile {
@@ -237,7 +316,22 @@ impl OpenFile {
         Ok(Self {
             bytes: location.open()?,
             path: location.display_path().into_owned(),
+            columns: None,
+            head: FileHead::default(),
         })
+    }
+
+    /// The same, of which only these columns are looked at.
+    #[must_use]
+    pub fn with_columns(self, columns: Option<Arc<BTreeSet<String>>>) -> Self {
+        Self { columns, ..self }
+    }
+
+    /// True where a column is looked at.
+    pub(crate) fn has_column(&self, name: &str) -> bool {
+        self.columns
+            .as_ref()
+            .is_none_or(|columns| columns.contains(name))
     }
 
     /// The version of what is open.

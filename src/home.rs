@@ -28,9 +28,9 @@ use crate::connection::Databases;
 use crate::connection::types::{ColumnType, SqlColumn};
 use crate::error::{Error, ErrorKind, Result as Outcome};
 use crate::fingerprint::Fingerprint;
-use crate::format::Format;
 use crate::format::batch::RecordBatch;
 use crate::format::sniff::sniff_extension;
+use crate::format::{Format, WantedColumns};
 use crate::fs::{self, FsError};
 use crate::storage::{Location, Version};
 
@@ -230,6 +230,8 @@ pub struct PreviousRead {
     pub reread: BTreeSet<String>,
     /// True where no row can be taken back: what is not settled must wait.
     pub is_append_only: bool,
+    /// Which columns of its rows are wanted.
+    pub columns: WantedColumns,
 }
 
 /// Slices that were asked for, by their names: from one to another, both included.

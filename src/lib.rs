@@ -2,7 +2,7 @@
 //!
 //! The modules stand in the order in which a build passes through them, and a module uses only what
 //! stands above it (ARCHITECTURE.md says why, `tests/architecture.rs` holds it): config ->
-//! storage -> connection, home, store, format -> flow -> graph -> cache -> plan, publish -> execute
+//! storage -> connection, home, store, format, shape -> flow -> graph -> cache -> plan, publish -> execute
 //! -> report -> app.
 
 pub mod error;
@@ -18,6 +18,7 @@ pub mod storage;
 pub mod connection;
 pub mod format;
 pub mod home;
+pub mod shape;
 pub mod store;
 
 pub mod flow;

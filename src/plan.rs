@@ -19,6 +19,7 @@ mod judge;
 mod layout_cache;
 pub mod lost_entities;
 pub mod orphans;
+mod output_columns;
 pub mod planned_part;
 mod planner;
 mod prepare;

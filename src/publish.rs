@@ -81,7 +81,7 @@ pub fn assemble(
         .zip(&work.parts)
         .zip(made)
     {
-        if let Some(expected) = planned.slice.rows
+        if let Some(expected) = planned.slice.expected_rows()
             && record.rows != expected
         {
             return Err(PublishError::Rows {
@@ -116,6 +116,7 @@ pub fn assemble(
         components: work.components.clone(),
         schema_digest: work.schema,
         columns: work.columns.recorded.clone(),
+        home_columns: work.columns.of_home.clone(),
         folder_columns: work.columns.folder_columns.clone(),
         absent_columns: work.columns.absent.clone(),
         arrow_schema: work.columns.arrow_schema.clone(),

@@ -12,7 +12,7 @@ const GROUPS: &[&[&str]] = &[
     &["error", "fs", "threads", "fingerprint"],
     &["config"],
     &["storage"],
-    &["connection", "format", "home", "store"],
+    &["connection", "format", "home", "shape", "store"],
     &["flow", "graph"],
     &["cache"],
     &["plan", "publish"],

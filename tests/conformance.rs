@@ -13,7 +13,7 @@ use hygge::format::{Compression, Format, FormatError, InputFiles, OpenFile, Part
 use hygge::storage::Location;
 
 /// One file, as the only one of a flow.
-struct OnlyFile(Location);
+pub(crate) struct OnlyFile(pub(crate) Location);
 
 impl InputFiles for OnlyFile {
     fn open(&self, _: usize) -> Result<OpenFile, Error> {
@@ -36,7 +36,10 @@ fn encode(format: &dyn Format, compression: Compression, batches: &[RecordBatch]
 }
 
 /// The rows of a part.
-fn decode(format: &dyn Format, part: &PartPieces<'_>) -> Result<Vec<RecordBatch>, FormatError> {
+pub(crate) fn decode(
+    format: &dyn Format,
+    part: &PartPieces<'_>,
+) -> Result<Vec<RecordBatch>, FormatError> {
     let mut batches = Vec::new();
     format.reader().decode(part, &mut |batch| {
         batches.push(batch);

@@ -25,7 +25,8 @@ const CONFIG: &str = "flows:\n  \
     back: {home: {type: ipc, path: arrow}, store: {path: out/back, rows_per_file: 15}}\n  \
     none: {home: none, store: {path: out/none, rows_per_file: 15}}\n  \
     folders: {home: {path: folders, glob: \"**/*.parquet\"}, store: {path: out/folders, rows_per_file: 15}}\n  \
-    united: {home: {path: united, schema: union}, store: out/united}\n";
+    united: {home: {path: united, schema: union}, store: out/united}\n  \
+    shaped: {home: numbers, store: {path: out/shaped, rows_per_file: 15}, where: \"int64 > 0 or int64 is null\", cast: {int64: text}, add: {from: \"{file.name}\"}, columns: [int64, string]}\n";
 
 fn project() -> Sandbox {
     let sandbox = Sandbox::new(CONFIG);
@@ -50,6 +51,7 @@ fn project() -> Sandbox {
 fn published(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let flows = [
         "whole", "packed", "repacked", "cut", "arrow", "back", "none", "folders", "united",
+        "shaped",
     ];
     let mut parts = BTreeMap::new();
     for store in flows.map(|flow| format!("out/{flow}")) {
@@ -87,7 +89,7 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
 fn parts_that_other_processes_make_have_the_same_bytes() {
     let sandbox = project();
     let jobs = jobs(&sandbox);
-    assert_eq!(jobs.len(), 9, "{:?}", jobs.keys());
+    assert_eq!(jobs.len(), 10, "{:?}", jobs.keys());
     let mut made: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (flow, job) in &jobs {
         let file = format!("jobs/{flow}.json");
@@ -142,12 +144,12 @@ fn a_build_whose_parts_other_processes_make_publishes_the_same() {
     let sandbox = project();
     let executor = ProcessExecutor::new(&sandbox, BTreeMap::new());
     let (summary, failed) = build(&sandbox, &executor);
-    assert_eq!((summary.built, failed), (9, Vec::new()));
+    assert_eq!((summary.built, failed), (10, Vec::new()));
     let parts = published(&sandbox);
     assert_eq!(executor.count(), parts.len());
     // Nothing of it is made again, and a build makes the same by itself.
     let again = sandbox.build(&[]);
-    assert!(again.text.contains("\"fresh\":9"), "{}", again.text);
+    assert!(again.text.contains("\"fresh\":10"), "{}", again.text);
     let own = project();
     built(&own);
     assert_eq!(parts, published(&own));
@@ -160,7 +162,7 @@ fn what_another_process_hands_back_is_compared_with_what_it_was_asked_for() {
     let mut refused = |after, said: &str| {
         executor.after = after;
         let (summary, failed) = build(&sandbox, &executor);
-        assert_eq!(summary.failed, 9, "{failed:?}");
+        assert_eq!(summary.failed, 10, "{failed:?}");
         assert!(
             failed.iter().all(|error| error.contains(said)),
             "{failed:?}"
@@ -183,6 +185,10 @@ fn what_another_process_hands_back_is_compared_with_what_it_was_asked_for() {
     );
     refused(
         |_, finished| finished[0].outputs[0].record.rows += 1,
+        "rows were read, and",
+    );
+    refused(
+        |_, finished| finished[0].filtered += 1,
         "rows were read, and",
     );
     refused(
@@ -214,7 +220,7 @@ fn a_job_that_is_not_as_it_was_planned_is_refused() {
     refused("{", "the job cannot be read");
     refused(
         // Whatever else such a job says.
-        &job.replace("\"version\":5,\"work\"", "\"version\":1,\"new\":0,\"work\""),
+        &job.replace("\"version\":6,\"work\"", "\"version\":1,\"new\":0,\"work\""),
         "the job has version 1, which this hygge does not know",
     );
     refused(

@@ -15,7 +15,7 @@ use super::merge::{KeyAliases, flatten, mark_defaults, merge};
 use super::named_blocks::{NamedBlocks, UnusedBlock, without_keys};
 use super::node::{Key, Node, NodeValue};
 use super::problem::{Problem, Problems, SourceFiles, Span, closest_match};
-use super::schema::{EntityFields, FlowFields, SharedFields};
+use super::schema::{EntityFields, FlowFields, RunType, SHAPE_KEYS, SharedFields};
 use super::value_types::StringList;
 use super::yaml::MAX_VALUES;
 use super::{FlowBlock, Role};
@@ -388,6 +388,7 @@ impl<'c> Expander<'c> {
             read_block_with::<SharedFields>(&block, &called, self.known_keys(&[]), problems)?;
         let mut end = |key| self.home_or_store(key, &called, at, own, &block, problems);
         let (home, store) = (end("home"), end("store"));
+        let store = store.map(|store| with_python_keys(store, &fields));
         let places = |key: &str, words: Option<StringList>| {
             let at = block.get(key).map(Node::texts).unwrap_or_default();
             words
@@ -403,11 +404,12 @@ impl<'c> Expander<'c> {
             at,
             needs: places("needs", fields.needs),
             tags: fields.tags.unwrap_or_default().0,
-            mode: fields.mode,
+            mode: fields.mode.or(fields.run_type.map(RunType::mode)),
             on_changed: fields.on_changed,
             on_vanished: fields.on_vanished,
             on_repeated: fields.on_repeated,
             on_drift: fields.on_drift,
+            shape: shape_block(&block),
             max_shrink: fields.max_shrink,
             timeout: fields.timeout,
             queue_size: fields.queue_size,
@@ -535,6 +537,53 @@ impl<'c> Expander<'c> {
         }
         warnings
     }
+}
+
+/// A store with what the Python hygge says of it beside it.
+fn with_python_keys(mut store: Node, fields: &SharedFields) -> Node {
+    let has = |keys: &[&str]| {
+        let entries = store.entries().iter();
+        entries
+            .map(|(key, _)| key.name.as_str())
+            .any(|key| keys.contains(&key))
+    };
+    let is_table = has(&["connection", "table"]);
+    let rows = fields.batch_size.filter(|_| !has(&["rows_per_file"]));
+    let rows = rows.and_then(|rows| i64::try_from(rows.0).ok());
+    let key = fields
+        .key_column
+        .clone()
+        .filter(|_| is_table && !has(&["key"]));
+    let entries = rows
+        .map(|rows| ("rows_per_file", NodeValue::Integer(rows)))
+        .into_iter()
+        .chain(key.map(|key| ("key", NodeValue::Text(key))));
+    let at = store.at;
+    let entry = |(name, value): (&str, NodeValue)| {
+        let key = Key {
+            name: name.to_string(),
+            at,
+            is_default: true,
+        };
+        (key, Node { value, at })
+    };
+    let entries: Vec<_> = entries.map(entry).collect();
+    if let NodeValue::Map(written) = &mut store.value {
+        written.extend(entries);
+    }
+    store
+}
+
+/// The keys that say what becomes of rows and columns.
+fn shape_block(block: &Node) -> Option<Node> {
+    let is_said = |(key, node): &&(Key, Node)| {
+        SHAPE_KEYS.contains(&key.name.as_str()) && node.value != NodeValue::Null
+    };
+    let entries: Vec<_> = block.entries().iter().filter(is_said).cloned().collect();
+    (!entries.is_empty()).then_some(Node {
+        value: NodeValue::Map(entries),
+        at: block.at,
+    })
 }
 
 /// Keys that say where a home or a store is, and of which kind.

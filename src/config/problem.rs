@@ -59,6 +59,29 @@ impl Span {
             ..self
         }
     }
+
+    /// A piece of a value that stands at this place: that which begins at a line and a character of
+    /// it, from 1, where the value is written as it is; else the whole.
+    #[must_use]
+    pub fn within(self, source: &str, value: &str, place: (usize, usize, usize)) -> Self {
+        let (line, column, length) = place;
+        let written = source.get(self.offset..self.offset + self.length);
+        let begin = written.and_then(|written| written.find(value));
+        let Some(begin) = begin.filter(|_| line == 1) else {
+            return self;
+        };
+        let bytes = |count: usize| -> usize { value.chars().take(count).map(char::len_utf8).sum() };
+        let start = bytes(column.saturating_sub(1));
+        let before = source[self.offset..self.offset + begin + start]
+            .chars()
+            .count();
+        Self {
+            offset: self.offset + begin + start,
+            length: (bytes(column.saturating_sub(1) + length) - start).max(1),
+            column: self.column + before,
+            ..self
+        }
+    }
 }
 
 /// A config file's path and text.
@@ -224,7 +247,8 @@ impl Problems {
         self.list.iter().map(each).collect()
     }
 
-    fn source(&self, at: Span) -> &SourceFile {
+    /// The file of a place.
+    pub fn source(&self, at: Span) -> &SourceFile {
         &self.sources[at.file.min(self.sources.len() - 1)]
     }
 

@@ -157,6 +157,45 @@ pub enum DriftRule {
     Fail,
 }
 
+/// What the Python hygge calls the mode of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RunType {
+    /// The whole set is made.
+    FullDrop,
+    /// What is new is added.
+    Incremental,
+}
+
+impl RunType {
+    /// The mode that it is.
+    pub fn mode(self) -> FlowMode {
+        match self {
+            Self::FullDrop => FlowMode::Replace,
+            Self::Incremental => FlowMode::Append,
+        }
+    }
+}
+
+/// How names of columns are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum NameCase {
+    /// `order_date`.
+    Snake,
+    /// `orderDate`.
+    Camel,
+    /// `OrderDate`.
+    Pascal,
+}
+
+/// Keys of a flow that say what becomes of rows and columns on their way.
+pub const SHAPE_KEYS: [&str; 7] = [
+    "where", "cast", "add", "hash_id", "columns", "rename", "case",
+];
+
 /// What becomes of the rows of an input that is gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -256,6 +295,37 @@ pub struct SharedFields {
     /// What becomes of columns of the home that have changed: `allow`, `warn` or `fail` for each kind of change; `--accept-drift` publishes them once.
     #[schemars(example = serde_json::json!({ "removed": "warn" }), extend("x-type" = "[rules](#changed-columns)", "x-default" = "see there"))]
     pub on_drift: Option<OnDrift>,
+    /// Which rows come, by an [expression](#expressions) over the home's columns.
+    #[serde(rename = "where")]
+    #[schemars(example = &"amount > 0 and state <> 'void'", extend("x-default" = "all", "x-type" = "expression"))]
+    pub filter: Option<String>,
+    /// Types that columns of the home become; a value that would not stay the same fails with its row.
+    #[schemars(example = serde_json::json!({ "amount": "decimal(12,2)" }), extend("x-default" = "their own", "x-type" = "map of types"))]
+    pub cast: Option<BTreeMap<String, String>>,
+    /// Columns that hold one value: a text, a number or a boolean. See [there](#columns-and-rows) for what may stand in a text.
+    #[schemars(schema_with = "added_columns", example = serde_json::json!({ "loaded_from": "{file.name}", "batch": 7 }), extend("x-default" = "none", "x-type" = "map of values"))]
+    pub add: Option<IgnoredValue>,
+    /// A column, or a list of them, that holds the digest of others.
+    #[schemars(schema_with = "hash_ids", example = serde_json::json!({ "name": "id", "of": ["country", "number"] }), extend("x-default" = "none", "x-type" = "map or list"))]
+    pub hash_id: Option<IgnoredValue>,
+    /// Which columns of the home come: these, in this order, or all but those of `exclude`.
+    #[schemars(schema_with = "columns", example = serde_json::json!({ "exclude": ["password"] }), extend("x-default" = "all", "x-type" = "list, or map with `exclude`"))]
+    pub columns: Option<IgnoredValue>,
+    /// New names of the home's columns, by the old ones.
+    #[schemars(example = serde_json::json!({ "cust_no": "customer_id" }), extend("x-default" = "their own", "x-type" = "map of names"))]
+    pub rename: Option<BTreeMap<String, String>>,
+    /// How the names of all columns are written.
+    #[schemars(example = &"snake", extend("x-default" = "as they are"))]
+    pub case: Option<NameCase>,
+    /// As the Python hygge writes it: `rows_per_file` of the store, where that does not say it.
+    #[schemars(example = 10_000, extend("x-default" = "none"))]
+    pub batch_size: Option<BoundedNumber<1, { u64::MAX }>>,
+    /// As the Python hygge writes it: the `key` of a store in a database, where that does not say it; nothing for files.
+    #[schemars(example = &"id", extend("x-default" = "none"))]
+    pub key_column: Option<String>,
+    /// As the Python hygge writes it: `full_drop` is `mode: replace`, `incremental` is `mode: append`.
+    #[schemars(example = &"incremental", extend("x-default" = "what `mode` says"))]
+    pub run_type: Option<RunType>,
     /// How many of a hundred rows may vanish in one build; `--accept-shrink` publishes the rest.
     #[schemars(example = &"10%", extend("default" = "99%"))]
     pub max_shrink: Option<Percentage>,
@@ -363,6 +433,33 @@ fn entities(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn any_map(_: &mut SchemaGenerator) -> Schema {
+fn added_columns(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["object", "null"], "additionalProperties": { "type": ["string", "number", "boolean", "null"] } })
+}
+
+fn hash_ids(_: &mut SchemaGenerator) -> Schema {
+    let names = json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+    let one = json_schema!({
+        "type": "object",
+        "properties": { "name": { "type": "string" }, "of": { "anyOf": [{ "type": "string" }, names] } },
+        "required": ["name", "of"],
+        "additionalProperties": false
+    });
+    json_schema!({ "anyOf": [one, { "type": "array", "items": one }, { "type": "null" }] })
+}
+
+fn columns(_: &mut SchemaGenerator) -> Schema {
+    let names = json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+    let exclude = json_schema!({
+        "type": "object",
+        "properties": { "exclude": names },
+        "required": ["exclude"],
+        "additionalProperties": false
+    });
+    json_schema!({ "anyOf": [names, exclude, { "type": "string" }, { "type": "null" }] })
+}
+
+/// A map whose keys are read elsewhere.
+pub fn any_map(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["object", "null"] })
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use polars_arrow::datatypes::{ArrowDataType, Field, TimeUnit};
+use serde::{Deserialize, Serialize};
 
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
@@ -18,7 +19,8 @@ pub const MAX_PRECISION: u8 = 38;
 const MAX_DEPTH: usize = 64;
 
 /// The type of a column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum ColumnType {
     /// True or false.
     Boolean,
@@ -189,6 +191,20 @@ impl fmt::Display for ColumnType {
                     .map_or("", |(word, _)| word),
             ),
         }
+    }
+}
+
+impl TryFrom<String> for ColumnType {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        Self::from_name(&word).ok_or_else(|| format!("{word:?} is no type"))
+    }
+}
+
+impl From<ColumnType> for String {
+    fn from(kind: ColumnType) -> Self {
+        kind.to_string()
     }
 }
 

@@ -111,17 +111,17 @@ impl PartTask {
             work,
             home: self.input_format.as_ref(),
         };
-        let (unfinished, record) = make_from_files(
+        let (unfinished, made) = make_from_files(
             &files,
             work.part_transfer(&part.slice.pieces),
-            (&part.slice.pieces, part.slice.rows),
+            (&part.slice.pieces, part.slice.expected_rows()),
             &self.flow.store.output_spec(),
             &self.cache.staging,
             &self.interrupted,
         )?;
         Ok(vec![(
             part.key,
-            self.cache.commit(&part.key, unfinished, record)?,
+            self.cache.commit(&part.key, unfinished, made.record)?,
         )])
     }
 
@@ -167,6 +167,7 @@ impl PartTask {
             partition,
             is_first: partition == 0,
             recipe: &table.recipe,
+            shape: table.shape.as_deref(),
             target: self.flow.store.output_spec(),
             queue_size: self.queue_size(),
             staging: &self.cache.staging,
@@ -174,7 +175,8 @@ impl PartTask {
             interrupted: &self.interrupted,
             runtime,
         };
-        task.make_parts()
+        let made = task.make_parts()?.into_iter();
+        Ok(made.map(|(key, made)| (key, made.record)).collect())
     }
 
     /// What another process must know to make it; nothing where only this one can.
@@ -187,6 +189,7 @@ impl PartTask {
                 session.partition_spec(partition)?,
                 partition == 0,
                 table.recipe,
+                table.shape.as_deref(),
                 &target,
                 self.queue_size(),
             )));
@@ -209,8 +212,10 @@ impl PartTask {
             return Err(self.other_part());
         };
         let record = self.output_of(finished, &part.key)?;
-        let written = record.rows;
-        if let Some(read) = part.slice.rows.filter(|rows| *rows != written) {
+        let written = record.rows + finished.filtered;
+        let is_other =
+            |rows: &u64| *rows != written || finished.filtered > 0 && !part.slice.is_filtered;
+        if let Some(read) = part.slice.rows.filter(is_other) {
             return Err(InputError::RowCount { read, written }.into());
         }
         Ok(vec![(part.key, self.take_file(folder, &part.key, record)?)])
@@ -228,15 +233,17 @@ impl PartTask {
             return Err(self.other_part());
         }
         let state = session.table_state();
+        let mut rows = 0_u64;
         let mut records = Vec::with_capacity(finished.len());
         for (number, part) in finished.iter().enumerate() {
             let (described, is_last) = (&state.partitions[partition], number + 1 == finished.len());
             let key = partition_part_key(&table.recipe, state, described, number, is_last);
+            rows = part.filtered.saturating_add(rows);
             records.push((key, self.output_of(part, &key)?));
         }
         // Before any of it is in the cache: what is there by these keys is a whole partition.
-        let rows = records.iter().map(|(_, record)| record.rows);
-        let rows = rows.fold(0, u64::saturating_add);
+        let written = records.iter().map(|(_, record)| record.rows);
+        let rows = written.fold(rows, u64::saturating_add);
         session.on_partition_read(partition, rows)?;
         let take = |(key, record)| Ok((key, self.take_file(folder, &key, record)?));
         records.into_iter().map(take).collect()

@@ -4,6 +4,7 @@
 //! It runs on a thread of its own. The partition is whole or not at all: only its last part's key
 //! says that it is the last.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -11,15 +12,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::task::{InputError, write_part};
+use super::task::{InputError, MadePart, write_part};
 use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, UnfinishedPart};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::format::OutputSpec;
-use crate::format::batch::concat_batches;
+use crate::format::batch::{RecordBatch, concat_batches};
+use crate::format::{FormatError, OutputSpec};
 use crate::home::{PartBatch, ReadSession};
 use crate::plan::table_work::{DEFAULT_ROWS_PER_PART, partition_part_key};
+use crate::shape::{BoundShape, Shape, ShapedRows};
 use crate::threads::join_error;
 
 /// Takes a part that was made, by its key.
@@ -35,6 +37,8 @@ pub(super) struct PartitionTask<'a> {
     pub(super) is_first: bool,
     /// What keys of parts are made with.
     pub(super) recipe: &'a Fingerprint,
+    /// What becomes of the rows, where something does.
+    pub(super) shape: Option<&'a Shape>,
     pub(super) target: OutputSpec,
     pub(super) queue_size: usize,
     pub(super) staging: &'a Staging,
@@ -99,7 +103,7 @@ impl Drop for RowStream<'_> {
 
 impl PartitionTask<'_> {
     /// Reads the partition, and gives its parts by their keys.
-    pub(super) fn make_parts(&self) -> Result<Vec<(Fingerprint, PartRecord)>> {
+    pub(super) fn make_parts(&self) -> Result<Vec<(Fingerprint, MadePart)>> {
         let (sender, batches) = mpsc::channel(self.queue_size);
         let rows = self.target.rows_per_file.unwrap_or(DEFAULT_ROWS_PER_PART);
         let reading = Some(self.runtime.spawn(self.session.clone().read_partition(
@@ -135,12 +139,32 @@ impl PartitionTask<'_> {
         first: PartBatch,
         coming: &mut RowStream<'_>,
         unfinished: &UnfinishedPart,
-    ) -> Result<PartRecord> {
-        let mut wrote = 0;
+    ) -> Result<MadePart> {
+        let (mut wrote, mut filtered) = (0, 0);
+        let state = self.session.table_state();
+        let shape = self
+            .shape
+            .map(|shape| shape.bind(&state.arrow_schema, &BTreeMap::new()));
+        let shape = shape.transpose()?;
+        let columns = shape
+            .as_ref()
+            .map_or(&state.arrow_schema, BoundShape::schema);
+        // Rows of the partition that came before the next.
+        let mut before = coming.rows - first.rows.height() as u64;
+        let mut shaped = |rows: RecordBatch| {
+            let first_row = before;
+            before += rows.height() as u64;
+            match &shape {
+                None => Ok(ShapedRows { rows, filtered: 0 }),
+                Some(shape) => shape.apply(&rows).map_err(|error| FormatError::Row {
+                    place: format!("partition {}", state.partitions[self.partition].name),
+                    row: error.row.map(|row| first_row + row as u64 + 1),
+                    error,
+                }),
+            }
+        };
         let written = write_part(unfinished, |out| {
-            let mut encoder = self
-                .target
-                .begin(&self.session.table_state().arrow_schema, Box::new(out))?;
+            let mut encoder = self.target.begin(columns, Box::new(out))?;
             let mut group = Vec::new();
             let mut count = 0;
             let mut next = Some(first);
@@ -150,6 +174,11 @@ impl PartitionTask<'_> {
                 ends_part,
             }) = next
             {
+                let ShapedRows {
+                    rows,
+                    filtered: left_out,
+                } = shaped(rows)?;
+                filtered += left_out;
                 count += rows.height() as u64;
                 group.push(rows);
                 if ends_group {
@@ -168,19 +197,23 @@ impl PartitionTask<'_> {
             let written = wrote;
             return Err(InputError::RowCount { read, written }.into());
         }
-        Ok(written)
+        Ok(MadePart {
+            record: written,
+            filtered,
+        })
     }
 
     fn finish_part(
         &self,
         unfinished: UnfinishedPart,
-        written: PartRecord,
+        made: MadePart,
         number: usize,
         is_last: bool,
-    ) -> Result<(Fingerprint, PartRecord)> {
+    ) -> Result<(Fingerprint, MadePart)> {
         let state = self.session.table_state();
         let partition = &state.partitions[self.partition];
         let key = partition_part_key(self.recipe, state, partition, number, is_last);
-        Ok((key, (self.commit)(&key, unfinished, written)?))
+        let record = (self.commit)(&key, unfinished, made.record)?;
+        Ok((key, MadePart { record, ..made }))
     }
 }

@@ -15,7 +15,7 @@ use crate::format::projection::Projection;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{
     Format, FormatError, InputFiles, Layout, OpenFile, OutputSpec, PartPieces, Piece,
-    ProjectedFiles, TransferMode, move_groups, recode, recode_projected,
+    ProjectedFiles, RecodedRows, TransferMode, move_groups, recode, recode_projected,
 };
 use crate::fs::{self, DigestWriter, FsError, nofollow};
 use crate::plan::file_work::{FileWork, InspectedFiles};
@@ -98,7 +98,7 @@ pub(super) fn make_from_files(
     target: &OutputSpec,
     staging: &Staging,
     interrupted: &CancellationToken,
-) -> Result<(UnfinishedPart, PartRecord)> {
+) -> Result<(UnfinishedPart, MadePart)> {
     let sources = PlannedInputs(files);
     let cut = PartPieces {
         inputs: &sources,
@@ -135,28 +135,59 @@ pub(super) fn make_from_files(
             }
         }
         None => write_part(&unfinished, |out| {
-            let (read, written) = write_pieces(files, transfer, &cut, target, Box::new(out))?;
-            decoded = read;
+            let (counted, written) = write_pieces(files, transfer, &cut, target, Box::new(out))?;
+            decoded = counted;
             Ok(written)
         })?,
     };
     sources.check_unchanged(pieces)?;
-    let mut counts = rows.into_iter().chain(decoded);
+    let kept = |decoded: RecodedRows| decoded.read.saturating_sub(decoded.filtered);
+    let mut counts = rows.into_iter().chain(decoded.map(kept));
     if let Some(read) = counts.find(|read| *read != written.rows) {
         let written = written.rows;
         return Err(InputError::RowCount { read, written }.into());
     }
-    Ok((unfinished, written))
+    // What is left out was read.
+    let expected = decoded.zip(piece_rows(files, pieces));
+    if let Some((decoded, expected)) = expected.filter(|(decoded, rows)| decoded.read != *rows) {
+        let (read, written) = (expected, decoded.read);
+        return Err(InputError::RowCount { read, written }.into());
+    }
+    let made = MadePart {
+        record: written,
+        filtered: decoded.map_or(0, |decoded| decoded.filtered),
+    };
+    Ok((unfinished, made))
 }
 
-/// Moves or recodes pieces; gives how many rows were read, where they were decoded, and written.
+/// A part that was made.
+pub(super) struct MadePart {
+    pub(super) record: PartRecord,
+    /// How many rows were read for it and left out.
+    pub(super) filtered: u64,
+}
+
+/// How many rows the layouts of files say pieces of them have; `None` where they do not say.
+fn piece_rows(files: &dyn PlannedFiles, pieces: &[Piece]) -> Option<u64> {
+    let rows = |piece: &Piece| match (piece.rows, piece.group) {
+        (Some((_, count)), _) => Some(count),
+        (None, Some(group)) => {
+            let layout = files.file(piece.file).layout;
+            layout.groups.get(group).map(|group| group.rows)
+        }
+        (None, None) => files.file(piece.file).layout.rows,
+    };
+    pieces.iter().map(rows).sum()
+}
+
+/// Moves or recodes pieces; gives what was counted where they were decoded, and the rows written.
 fn write_pieces(
     files: &dyn PlannedFiles,
     transfer: TransferMode,
     pieces: &PartPieces<'_>,
     target: &OutputSpec,
     out: Box<dyn Write + Send + '_>,
-) -> Result<(Option<u64>, u64), FormatError> {
+) -> Result<(Option<RecodedRows>, u64), FormatError> {
     let home = files.input_format();
     let compression = match transfer {
         TransferMode::Decoded { compression } => {
@@ -167,7 +198,7 @@ fn write_pieces(
             } else {
                 recode(home, pieces, target, compression, out)?
             };
-            return Ok((Some(rows.read), rows.written));
+            return Ok((Some(rows), rows.written));
         }
         TransferMode::Undecoded => None,
         TransferMode::Recompressed { compression } => Some(compression),

@@ -16,6 +16,8 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::schema::{FlowMode, OnChanged, OnRepeated, OnVanished};
 use crate::config::{Config, FlowBlock};
 use crate::home::Home;
+use crate::shape::config_fields::{read_shape, with_polish};
+use crate::shape::{POLISH_KEY, Shape};
 use crate::store::Store;
 
 /// Makes the flows of a config. Every problem of every flow is given, with those found before.
@@ -55,6 +57,7 @@ pub fn make_flows(
                 &mut problems,
             );
             check_watermark(block, home.as_deref(), &mut problems);
+            let shape = shape(block, home.as_deref(), &mut problems);
             check_on_repeated(config, block, home.as_deref(), &mut problems);
             if block.mode == Some(FlowMode::Append)
                 && store.as_ref().is_some_and(|store| store.adopts())
@@ -74,7 +77,7 @@ pub fn make_flows(
             }
             (
                 home.zip(store)
-                    .map(|(home, store)| Arc::new(make_flow(block, home, store))),
+                    .map(|(home, store)| Arc::new(make_flow(block, home, store, shape))),
                 problems,
             )
         })
@@ -143,7 +146,43 @@ fn check_unused_block(spare: &UnusedBlock, factory: &Factory<'_>, problems: &mut
     }
 }
 
-fn make_flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
+/// What becomes of rows and columns, where something is said of it.
+fn shape(
+    block: &FlowBlock,
+    home: Option<&dyn Home>,
+    problems: &mut Problems,
+) -> Option<Arc<Shape>> {
+    let name = format!("flow {}", block.name);
+    let node = block.shape.as_ref();
+    let own = node
+        .map(|node| read_shape(node, &name, problems))
+        .unwrap_or_default();
+    let polish = block.store.as_ref().and_then(|store| store.get(POLISH_KEY));
+    let shape = match polish {
+        Some(polish) => with_polish(own, polish, &name, problems),
+        None => own,
+    };
+    if shape.has_file_values() && home.is_some_and(|home| home.as_rows().is_some()) {
+        let at = node.map_or(block.at, |node| node.span_of("add"));
+        let message = format!(
+            "flow {} adds a column with something of a file, and its home is a table",
+            block.name
+        );
+        problems.push(Problem::new(
+            at,
+            message,
+            "rows of a table come from no file",
+        ));
+    }
+    (!shape.is_empty()).then(|| Arc::new(shape))
+}
+
+fn make_flow(
+    block: &FlowBlock,
+    home: Arc<dyn Home>,
+    store: Arc<dyn Store>,
+    shape: Option<Arc<Shape>>,
+) -> Flow {
     let place = |part: &Option<Node>| part.as_ref().map_or(block.at, |part| part.span_of("path"));
     Flow {
         name: FlowName::from(block.name.as_str()),
@@ -169,6 +208,7 @@ fn make_flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> F
             },
         },
         on_drift: block.on_drift.unwrap_or_default(),
+        shape,
         max_shrink: block
             .max_shrink
             .map_or(DEFAULT_MAX_SHRINK, |percentage| percentage.0),

@@ -11,6 +11,7 @@ use super::{DEFAULT_RETRIES, Flow, Mode};
 use crate::config::Config;
 use crate::config::schema::OnDrift;
 use crate::config::value_types::{ConfigDuration, Percentage};
+use crate::shape::POLISH_KEY;
 
 /// The config as it was understood. Flows stand in the order of their names.
 pub fn resolved_config(config: &Config, flows: &[Arc<Flow>]) -> Value {
@@ -99,6 +100,12 @@ fn flow_block(flow: &Flow) -> Value {
     }
     if flow.on_drift != OnDrift::default() {
         block["on_drift"] = json!(flow.on_drift);
+    }
+    for (key, value) in flow.shape.iter().flat_map(|shape| shape.settings()) {
+        match key {
+            POLISH_KEY => block["store"][key] = value,
+            key => block[key] = value,
+        }
     }
     if flow.retries != DEFAULT_RETRIES {
         block["retries"] = flow.retries.into();

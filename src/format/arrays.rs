@@ -20,7 +20,7 @@ use polars_arrow::types::NativeType;
 use polars_utils::IdxSize;
 
 /// The digits of the widest decimal.
-pub(super) const MAX_PRECISION: usize = 38;
+pub(crate) const MAX_PRECISION: usize = 38;
 
 /// Milliseconds of a day.
 const DAY: i64 = 86_400_000;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::sniff::ForeignFile;
 use crate::error::{Error, ErrorKind};
 use crate::fs::FsError;
+use crate::shape::{RowError, ShapeError};
 
 /// Why a format cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,19 @@ pub enum FormatError {
         /// The type.
         wanted: String,
     },
+    /// The columns do not fit what is to become of them.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// Nothing can become of a row.
+    #[error("{place}: {}{error}", row_text(*row))]
+    Row {
+        /// The file, or the table.
+        place: String,
+        /// The row, counted from 1; none where it is not one row alone.
+        row: Option<u64>,
+        /// What is wrong with it.
+        error: RowError,
+    },
     /// `keep` has no answer, because the input has several compressions and must be decoded.
     #[error(
         "compression: keep cannot be kept: the files must be decoded, and have several compressions ({0})"
@@ -162,15 +176,22 @@ impl FormatError {
             Self::SchemaMismatch { .. } => Some(
                 "schema: union of a home of files makes one schema of columns that differ (path: the store, where the home is a flow); or choose the files by glob",
             ),
+            Self::Row { error, .. } => Some(error.hint()),
             _ => None,
         }
     }
 }
 
+fn row_text(row: Option<u64>) -> String {
+    row.map_or_else(String::new, |row| format!("row {row}: "))
+}
+
 impl From<FormatError> for Error {
     fn from(error: FormatError) -> Self {
-        if let FormatError::Input(error) = error {
-            return error;
+        match error {
+            FormatError::Input(error) => return error,
+            FormatError::Shape(error) => return error.into(),
+            _ => {}
         }
         let kind = if matches!(error, FormatError::Interrupted) {
             ErrorKind::Interrupted

@@ -4,6 +4,7 @@
 //! The format is that of <https://parquet.apache.org/docs/file-format/>. The `parquet` crate reads
 //! and writes metadata and moves chunks; polars-parquet alone decodes and encodes values.
 
+mod bounds;
 mod canonical;
 mod codec;
 mod decode;
@@ -31,6 +32,7 @@ mod stored_schema;
 mod thrift;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::RangeInclusive;
 
@@ -42,8 +44,8 @@ use codec::{KEEP, PageCodec};
 
 use super::batch::RecordBatch;
 use super::{
-    Compression, Encoder, FileColumn, Format, FormatError, Layout, OpenFile, OutputSpec,
-    PartPieces, Passthrough, Reader, RecodedRows, TransferMode, Writer,
+    Compression, Encoder, FileColumn, Format, FormatError, GroupBounds, Layout, OpenFile,
+    OutputSpec, PartPieces, Passthrough, Reader, RecodedRows, TransferMode, Writer,
 };
 
 /// The parquet format.
@@ -138,6 +140,14 @@ impl Reader for Parquet {
             root(&footer::read_metadata(one)?),
             root(&footer::read_metadata(other)?),
         ))
+    }
+
+    fn group_bounds(
+        &self,
+        source: &OpenFile,
+        columns: &BTreeSet<String>,
+    ) -> Result<Vec<GroupBounds>, FormatError> {
+        bounds::group_bounds(source, columns)
     }
 
     fn decode(
@@ -253,7 +263,11 @@ impl Passthrough for Parquet {
         )?;
         let read = decode::decode(part, &mut |batch| encoder.write(batch))?;
         let written = encoder.finish()?;
-        Ok(RecodedRows { read, written })
+        Ok(RecodedRows {
+            read,
+            filtered: 0,
+            written,
+        })
     }
 }
 

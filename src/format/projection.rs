@@ -1,7 +1,7 @@
 //! Projections: the columns of a file as its flow has them, where they are not the file's own. They
 //! are taken by their names, widened, or hold one value in every row that stands in no file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,16 +9,17 @@ use jiff::civil::Date;
 use polars_arrow::array::{
     Array, BooleanArray, MutableBinaryViewArray, PrimitiveArray, new_null_array,
 };
-use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, Metadata};
 use polars_arrow::types::NativeType;
 use serde::{Deserialize, Serialize};
 
-use super::FormatError;
 use super::batch::RecordBatch;
 use super::canonical_schema::{field_from_text, field_to_text, type_name, write_field};
 use super::widening::{WideningError, widen, with_remarks_of};
+use super::{ColumnBounds, FormatError};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::shape::{BoundShape, Shape, ShapedRows};
 
 /// The columns that a file has for its flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,10 @@ pub struct Projection {
     columns_digest: Fingerprint,
     /// The values of constants that are not null, by their columns: they are the file's own.
     values: BTreeMap<String, String>,
+    /// What becomes of rows of these columns then, where something does.
+    shape: Option<Arc<Shape>>,
+    /// What that takes of the file.
+    file_values: BTreeMap<String, String>,
 }
 
 /// One of the columns.
@@ -41,6 +46,10 @@ pub struct ProjectedColumn {
     /// Where its values come from.
     pub source: ColumnSource,
 }
+
+/// Notes of files that name their columns: where other columns are made of them, they would be of
+/// others, or of none.
+const NAMES_COLUMNS: [&str; 2] = ["pandas", "geo"];
 
 /// Where the values of a column come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +83,53 @@ impl Projection {
             columns: columns.into(),
             columns_digest: writer.finish(),
             values: BTreeMap::new(),
+            shape: None,
+            file_values: BTreeMap::new(),
         }
+    }
+
+    /// All columns of a file, as they are.
+    pub fn of_own_columns(names: &[String]) -> Self {
+        let column = |name: &String| ProjectedColumn {
+            name: name.clone(),
+            source: ColumnSource::Column,
+        };
+        Self::new(names.iter().map(column).collect())
+    }
+
+    /// The same with what becomes of rows of these columns, and what that takes of the file.
+    pub fn with_shape(&self, shape: &Arc<Shape>, file_values: BTreeMap<String, String>) -> Self {
+        Self {
+            shape: Some(shape.clone()),
+            file_values,
+            ..self.clone()
+        }
+    }
+
+    /// Which columns of a file that has these are read for it; `None` for all of them.
+    pub(super) fn wanted(&self, names: &[String]) -> Option<Arc<BTreeSet<String>>> {
+        self.shape.as_ref()?;
+        let columns = self.read_columns().into_iter();
+        let own = columns.filter(|column| !matches!(column.source, ColumnSource::Constant(_)));
+        let read: BTreeSet<String> = own.map(|column| column.name.clone()).collect();
+        let is_all = names.iter().all(|name| read.contains(name));
+        (!is_all).then(|| Arc::new(read))
+    }
+
+    /// The columns that come to the shape, or come as they are.
+    fn read_columns(&self) -> Vec<&ProjectedColumn> {
+        let wanted = self.shape.as_ref().map(|shape| shape.wanted());
+        let is_wanted = |column: &&ProjectedColumn| {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| wanted.has(&column.name))
+        };
+        self.columns.iter().filter(is_wanted).collect()
+    }
+
+    /// True where rows may be left out.
+    pub fn filters(&self) -> bool {
+        self.shape.as_ref().is_some_and(|shape| shape.filters())
     }
 
     /// The same columns with these values of constants.
@@ -90,21 +145,39 @@ impl Projection {
         &self.columns
     }
 
-    /// What decides the values that it makes of a file's.
+    /// What decides the values that it makes of a file's, but for the shape: that is in the recipe.
     pub fn digest(&self) -> Fingerprint {
         let mut writer = KeyWriter::new(KeyKind::Schema);
         writer.text("projected").digest(&self.columns_digest);
         writer.map(&self.values);
+        if !self.file_values.is_empty() {
+            writer.text("of the file").map(&self.file_values);
+        }
         writer.finish()
     }
 
     /// The columns that it makes of those of a file.
     ///
     /// # Errors
-    /// The file lacks one of them.
+    /// The file lacks one of them, or they do not fit the shape.
     pub fn schema(&self, file: &ArrowSchema) -> Result<ArrowSchema, FormatError> {
+        let columns = self.home_schema(file)?;
+        Ok(match self.bind_shape(&columns)? {
+            Some(shape) => shape.schema().clone(),
+            None => columns,
+        })
+    }
+
+    fn bind_shape(&self, columns: &ArrowSchema) -> Result<Option<BoundShape>, FormatError> {
+        let shape = self.shape.as_ref();
+        let bound = shape.map(|shape| shape.bind(columns, &self.file_values));
+        Ok(bound.transpose()?)
+    }
+
+    /// The columns that a file has for its flow, before anything becomes of them.
+    fn home_schema(&self, file: &ArrowSchema) -> Result<ArrowSchema, FormatError> {
         let mut columns = ArrowSchema::default();
-        for column in self.columns.iter() {
+        for column in self.read_columns() {
             let field = match &column.source {
                 ColumnSource::Column => file.get(column.name.as_str()).cloned(),
                 ColumnSource::Widened(field) => file
@@ -115,22 +188,47 @@ impl Projection {
             let field = field.ok_or_else(|| missing_column(&column.name))?;
             columns.insert(column.name.as_str().into(), field);
         }
-        *columns.metadata_mut() = file.metadata().clone();
+        *columns.metadata_mut() = self.metadata_of(file.metadata().clone());
         Ok(columns)
     }
 
-    /// Makes the columns of rows of a file, of which the first is its row `first_row`.
+    /// What a file says of its columns, as far as it is true of those that are made of them.
+    pub(super) fn metadata_of(&self, mut metadata: Metadata) -> Metadata {
+        if self.shape.is_some() {
+            metadata.retain(|key, _| !NAMES_COLUMNS.contains(&key.as_str()));
+        }
+        metadata
+    }
+
+    /// Makes rows of those of a file, which has these columns.
+    ///
+    /// # Errors
+    /// The file lacks a column, or its columns do not fit the shape.
+    pub(super) fn rows<'p>(
+        &'p self,
+        file: &ArrowSchema,
+        path: &'p Path,
+        first_row: u64,
+    ) -> Result<ProjectedRows<'p>, FormatError> {
+        Ok(ProjectedRows {
+            projection: self,
+            shape: self.bind_shape(&self.home_schema(file)?)?,
+            path,
+            next_row: first_row,
+        })
+    }
+
+    /// Makes the home's columns of rows of a file, of which the first is its row `first_row`.
     ///
     /// # Errors
     /// A value has no place in the wider type.
-    pub(super) fn apply(
+    fn home_columns(
         &self,
         batch: &RecordBatch,
         path: &Path,
         first_row: u64,
     ) -> Result<RecordBatch, FormatError> {
-        let mut schema = self.schema(batch.schema())?;
-        *schema.metadata_mut() = batch.schema().metadata().clone();
+        let schema = self.home_schema(batch.schema())?;
         let column = |column: &ProjectedColumn| {
             let own = || {
                 let place = batch.schema().index_of(column.name.as_str());
@@ -170,9 +268,74 @@ impl Projection {
                 }
             }
         };
-        let arrays = self.columns.iter().map(column).collect::<Result<_, _>>()?;
+        let columns = self.read_columns().into_iter();
+        let arrays = columns.map(column).collect::<Result<_, _>>()?;
         RecordBatch::try_new(batch.height(), schema.into(), arrays)
             .map_err(|error| FormatError::Encode(error.to_string()))
+    }
+}
+
+impl ProjectedRows<'_> {
+    /// The columns that decide which rows come; none where all do.
+    pub(super) fn filter_columns(&self) -> BTreeSet<String> {
+        let shape = self.projection.shape.as_ref();
+        shape.map_or_else(BTreeSet::new, |shape| shape.filter_columns())
+    }
+
+    /// The next rows are passed over.
+    pub(super) fn skip(&mut self, rows: u64) {
+        self.next_row += rows;
+    }
+
+    /// True where no row comes whose columns in the file are within these bounds.
+    pub(super) fn leaves_out(&self, bounds: &ColumnBounds) -> bool {
+        let mut of_home = ColumnBounds::new();
+        for ProjectedColumn { name, source } in self.projection.columns() {
+            let own = || bounds.get(name).cloned();
+            let found = match source {
+                ColumnSource::Column => own(),
+                ColumnSource::Widened(field) => own().and_then(|(smallest, largest)| {
+                    let wide = |array: &dyn Array| widen(array, &field.dtype).ok();
+                    Some((wide(smallest.as_ref())?, wide(largest.as_ref())?))
+                }),
+                ColumnSource::Constant(field) => {
+                    let value = self.projection.values.get(name);
+                    let array = constant_array(&field.dtype, value.map(String::as_str), 1);
+                    array.map(|array| (array.clone(), array))
+                }
+            };
+            of_home.extend(found.map(|found| (name.clone(), found)));
+        }
+        let shape = self.shape.as_ref();
+        shape.is_some_and(|shape| shape.leaves_out(&of_home))
+    }
+}
+
+/// Rows of a file on their way, one batch after another.
+pub(super) struct ProjectedRows<'p> {
+    projection: &'p Projection,
+    shape: Option<BoundShape>,
+    path: &'p Path,
+    next_row: u64,
+}
+
+impl ProjectedRows<'_> {
+    /// What becomes of the next rows.
+    ///
+    /// # Errors
+    /// A row that has no value, by its number.
+    pub(super) fn next(&mut self, batch: &RecordBatch) -> Result<ShapedRows, FormatError> {
+        let first = self.next_row;
+        self.next_row += batch.height() as u64;
+        let rows = self.projection.home_columns(batch, self.path, first)?;
+        let Some(shape) = &self.shape else {
+            return Ok(ShapedRows { rows, filtered: 0 });
+        };
+        shape.apply(&rows).map_err(|error| FormatError::Row {
+            place: self.path.display().to_string(),
+            row: error.row.map(|row| first + row as u64 + 1),
+            error,
+        })
     }
 }
 

@@ -8,11 +8,13 @@ use std::io::{self, Write};
 use polars_arrow::datatypes::ArrowSchema;
 
 use super::batch::{RecordBatch, concat_batches};
-use super::projection::Projection;
+use super::projection::{ProjectedRows, Projection};
+use super::shared_groups::SharedGroups;
 use super::{
-    Compression, Encoder, Format, FormatError, Layout, OpenFile, OutputSpec, PartPieces,
-    Passthrough, Piece, Writer,
+    Compression, Encoder, Format, FormatError, InputFiles, Layout, OpenFile, OutputSpec,
+    PartPieces, Passthrough, Piece, Writer,
 };
+use crate::error::Error;
 
 /// Batches with fewer rows are joined: each becomes a group of the other format.
 const GROUP_ROWS: usize = 1 << 17;
@@ -140,6 +142,7 @@ pub fn check_recodable(
     }
     let columns = match projection {
         Some(projection) => {
+            let file = &with_read_columns(source, file.clone(), projection)?;
             let own = projectable_schema(source, file, target)?;
             projected_schema(source, (file, &own), projection, target)?
         }
@@ -174,6 +177,8 @@ pub fn move_groups(
 pub struct RecodedRows {
     /// Rows that the pieces have.
     pub read: u64,
+    /// Those of them that were left out.
+    pub filtered: u64,
     /// Rows that the part has.
     pub written: u64,
 }
@@ -195,18 +200,19 @@ pub fn recode(
     let first = part.open_first()?;
     let columns = source.reader().arrow_schema(&first)?;
     let encoder = target.writer()?.begin(&columns, compression, out)?;
-    encode_decoded(encoder, |each| source.reader().decode(part, each))
+    encode_decoded(encoder, |each| Ok((source.reader().decode(part, each)?, 0)))
 }
 
-/// Encodes what is decoded, in groups of a size; `decode` hands rows on and gives their number.
+/// Encodes what is decoded, in groups of a size; `decode` hands rows on, and gives how many there
+/// were and how many of these it left out.
 fn encode_decoded(
     mut encoder: Box<dyn Encoder + '_>,
     decode: impl FnOnce(
         &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
-    ) -> Result<u64, FormatError>,
+    ) -> Result<(u64, u64), FormatError>,
 ) -> Result<RecodedRows, FormatError> {
     let mut waiting = PendingBatches::default();
-    let read = decode(&mut |batch| {
+    let (read, filtered) = decode(&mut |batch| {
         waiting
             .push(batch)
             .map_or(Ok(()), |batches| encoder.write(concat_batches(batches)?))
@@ -215,7 +221,76 @@ fn encode_decoded(
         encoder.write(concat_batches(waiting.batches)?)?;
     }
     let written = encoder.finish()?;
-    Ok(RecodedRows { read, written })
+    Ok(RecodedRows {
+        read,
+        filtered,
+        written,
+    })
+}
+
+/// A file of which only those columns are looked at that its projection reads.
+fn with_read_columns(
+    source: &dyn Format,
+    file: OpenFile,
+    projection: &Projection,
+) -> Result<OpenFile, FormatError> {
+    let names = source.reader().column_names(&file)?;
+    Ok(file.with_columns(projection.wanted(&names)))
+}
+
+/// Files of which only those columns are looked at that are read.
+struct ReadColumns<'a> {
+    source: &'a dyn Format,
+    inputs: &'a dyn InputFiles,
+    files: &'a dyn ProjectedFiles,
+}
+
+impl InputFiles for ReadColumns<'_> {
+    fn open(&self, file: usize) -> Result<OpenFile, Error> {
+        let opened = self.inputs.open(file)?;
+        match self.files.projection(file) {
+            Some(projection) => Ok(with_read_columns(self.source, opened, projection)?),
+            None => Ok(opened),
+        }
+    }
+
+    fn shared_groups(&self) -> Option<&SharedGroups> {
+        self.inputs.shared_groups()
+    }
+}
+
+/// One file of a part, which is open already.
+struct OneFile<'a> {
+    opened: &'a OpenFile,
+    shared: Option<&'a SharedGroups>,
+}
+
+impl InputFiles for OneFile<'_> {
+    fn open(&self, _: usize) -> Result<OpenFile, Error> {
+        Ok(self.opened.clone())
+    }
+
+    fn shared_groups(&self) -> Option<&SharedGroups> {
+        self.shared
+    }
+}
+
+/// The columns that a file has for its flow, and what becomes of them; nothing is decoded for it.
+///
+/// # Errors
+/// A column that is read, and cannot be.
+pub fn flow_schema(
+    source: &dyn Format,
+    file: OpenFile,
+    projection: Option<&Projection>,
+) -> Result<ArrowSchema, FormatError> {
+    match projection {
+        None => source.reader().readable_schema(&file),
+        Some(projection) => {
+            let file = with_read_columns(source, file, projection)?;
+            projection.schema(&source.reader().readable_schema(&file)?)
+        }
+    }
 }
 
 /// The columns of a part that is made of a file, which has these itself, by a projection.
@@ -227,7 +302,8 @@ fn projected_schema(
 ) -> Result<ArrowSchema, FormatError> {
     let mut columns = projection.schema(own)?;
     if source.id() == target.format.id() {
-        *columns.metadata_mut() = source.reader().metadata_for_own_format(file)?;
+        let metadata = source.reader().metadata_for_own_format(file)?;
+        *columns.metadata_mut() = projection.metadata_of(metadata);
     }
     Ok(columns)
 }
@@ -259,7 +335,7 @@ fn projectable_schema(
 }
 
 /// Files whose columns are not those of their flow.
-pub trait ProjectedFiles {
+pub trait ProjectedFiles: Sync {
     /// The columns that a file has for its flow.
     fn projection(&self, file: usize) -> Option<&Projection>;
 
@@ -284,6 +360,15 @@ pub fn recode_projected(
         let projection = files.projection(file);
         projection.ok_or_else(|| FormatError::Encode("a file of it is not projected".into()))
     };
+    let inputs = ReadColumns {
+        source,
+        inputs: part.inputs,
+        files,
+    };
+    let part = PartPieces {
+        inputs: &inputs,
+        ..*part
+    };
     let first = part.open_first()?;
     let own = source.reader().arrow_schema(&first)?;
     let columns = projected_schema(
@@ -294,23 +379,82 @@ pub fn recode_projected(
     )?;
     let encoder = target.writer()?.begin(&columns, compression, out)?;
     encode_decoded(encoder, |each| {
-        let mut read = 0;
+        let (mut read, mut filtered) = (0, 0);
         // The pieces of one file are rows one behind the other.
         for pieces in part.pieces.chunk_by(|one, other| one.file == other.file) {
             let Some(first) = pieces.first() else {
                 continue;
             };
-            let path = part.inputs.open(first.file)?.path;
-            let (projection, mut row) = (projection(first.file)?, files.first_row(first));
-            let pieces = PartPieces { pieces, ..*part };
-            read += source.reader().decode(&pieces, &mut |batch| {
-                let projected = projection.apply(&batch, &path, row)?;
-                row += batch.height() as u64;
-                each(projected)
-            })?;
+            // What was read of its head is not read again for each of its runs.
+            let opened = part.inputs.open(first.file)?;
+            let inputs = OneFile {
+                opened: &opened,
+                shared: part.inputs.shared_groups(),
+            };
+            let part = PartPieces {
+                inputs: &inputs,
+                ..part
+            };
+            let own = source.reader().arrow_schema(&opened)?;
+            let first_row = files.first_row(first);
+            let mut rows = projection(first.file)?.rows(&own, &opened.path, first_row)?;
+            let groups = match rows.filter_columns() {
+                columns if columns.is_empty() => Vec::new(),
+                columns => source.reader().group_bounds(&opened, &columns)?,
+            };
+            let mut decode = |pieces: &[Piece], rows: &mut ProjectedRows<'_>| {
+                let pieces = PartPieces { pieces, ..part };
+                let decoded = source.reader().decode(&pieces, &mut |batch| {
+                    let shaped = rows.next(&batch)?;
+                    filtered += shaped.filtered;
+                    each(shaped.rows)
+                })?;
+                read += decoded;
+                Ok::<_, FormatError>(())
+            };
+            if groups.is_empty() {
+                decode(pieces, &mut rows)?;
+                continue;
+            }
+            let (mut kept, mut skipped) = (Vec::new(), 0);
+            for piece in single_groups(pieces, groups.len()) {
+                let group = piece.group.and_then(|group| groups.get(group));
+                let Some(group) = group.filter(|group| rows.leaves_out(&group.columns)) else {
+                    kept.push(piece);
+                    continue;
+                };
+                // Rows are counted in their order.
+                if !kept.is_empty() {
+                    decode(&std::mem::take(&mut kept), &mut rows)?;
+                }
+                let count = piece.rows.map_or(group.rows, |(_, count)| count);
+                rows.skip(count);
+                skipped += count;
+            }
+            if !kept.is_empty() {
+                decode(&kept, &mut rows)?;
+            }
+            read += skipped;
+            filtered += skipped;
         }
-        Ok(read)
+        Ok((read, filtered))
     })
+}
+
+/// Pieces of which each lies in one group of a file, which has so many.
+fn single_groups(pieces: &[Piece], groups: usize) -> Vec<Piece> {
+    let groups_of = |piece: &Piece| match piece.group {
+        Some(group) => group..group + 1,
+        None => 0..groups,
+    };
+    let single = |piece: &Piece| {
+        let piece = *piece;
+        groups_of(&piece).map(move |group| Piece {
+            group: Some(group),
+            ..piece
+        })
+    };
+    pieces.iter().flat_map(single).collect()
 }
 
 /// Batches that wait for others.

@@ -16,16 +16,16 @@ use super::canonical_schema::type_from_name;
 
 /// A value that has no place in the wider type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MisfitValue {
+pub(crate) struct MisfitValue {
     /// Its row in the array.
-    pub(super) row: usize,
+    pub(crate) row: usize,
     /// The value, in words.
-    pub(super) value: String,
+    pub(crate) value: String,
 }
 
 /// What keeps an array from being widened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum WideningError {
+pub(crate) enum WideningError {
     /// One of its values.
     Misfit(MisfitValue),
     /// Its type, in words.
@@ -140,7 +140,7 @@ pub(crate) fn without_remarks(field: &Field) -> Field {
 }
 
 /// A field of which the same is said as of another, but for what its values are.
-pub(super) fn with_remarks_of(field: &Field, other: &Field) -> Field {
+pub(crate) fn with_remarks_of(field: &Field, other: &Field) -> Field {
     let mut said = Metadata::clone(other.metadata.as_deref().unwrap_or(&Metadata::default()));
     for key in [EXTENSION_NAME, EXTENSION_METADATA] {
         said.remove(key);
@@ -221,7 +221,7 @@ fn finer(one: TimeUnit, other: TimeUnit) -> TimeUnit {
     }
 }
 
-fn units_per_second(unit: TimeUnit) -> i64 {
+pub(crate) fn units_per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,
@@ -296,7 +296,7 @@ impl Integer {
 }
 
 /// The same values as an array of a type that [`common_type`] gave for the array's.
-pub(super) fn widen(
+pub(crate) fn widen(
     array: &dyn Array,
     to: &ArrowDataType,
 ) -> Result<Box<dyn Array>, WideningError> {

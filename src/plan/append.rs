@@ -114,7 +114,7 @@ pub fn append_plan(
         let mut values = files.map_or_else(Vec::new, |files| files.folder_values(name));
         values.retain(|value| published.folder_columns.contains(&value.column));
         for FolderValue { column, value } in &mut values {
-            let mut columns = published.columns.iter();
+            let mut columns = published.home_columns().iter();
             let column = columns.find(|known| known.name == *column);
             let dtype = column.and_then(|column| type_from_name(&column.target_type));
             *value = value.take().map(|text| match &dtype {

@@ -10,6 +10,7 @@ use super::probe::StoreState;
 use super::queries::FlowKey;
 use super::schema_changes;
 use super::stale::Reason;
+use super::table::table_columns;
 use super::table_work::has_same_watermark;
 use super::view::PlanView;
 use super::work::{FlowWork, WorkSource};
@@ -79,7 +80,7 @@ impl Preparer<'_> {
             .schema_digest
             .is_some_and(|schema| schema != answer.schema_digest)
         {
-            let told = match published.columns.as_slice() {
+            let told = match published.home_columns() {
                 [] => String::new(),
                 before => format!(
                     ": {}",
@@ -162,8 +163,7 @@ impl Preparer<'_> {
         work.key = components.key(KeyKind::Flow);
         work.components = components;
         work.schema = Some(answer.schema_digest);
-        work.columns.recorded = answer.recorded_columns.clone();
-        schema_changes::unite_nullability(&mut work.columns.recorded, &published.columns);
+        work.columns = table_columns(flow, &answer, Some(published))?;
         let table = self.view().table_work(flow, answer, recipe, &parts, state);
         work.source = WorkSource::Table(table);
         work.parts = parts;

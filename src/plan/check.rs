@@ -20,7 +20,7 @@ use super::work::duplicate_name_error;
 use crate::connection::{Databases, run_with_timeout, with_timeout};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
 use crate::flow::{Flow, FlowName};
-use crate::format::{Format, Layout, OpenFile, TransferMode, check_recodable};
+use crate::format::{Format, Layout, OpenFile, TransferMode, check_recodable, flow_schema};
 use crate::fs;
 use crate::graph::Graph;
 use crate::home::{FileSchema, HomeError, Listing, PreviousRead, TableState};
@@ -70,6 +70,7 @@ pub async fn probe_tables(project: &Project) -> TableStates {
         let (table, databases) = (flow.home.as_rows()?, &databases);
         let before = PreviousRead {
             is_append_only: flow.is_append_only(),
+            columns: flow.wanted_columns(),
             ..PreviousRead::default()
         };
         Some(async move {
@@ -250,6 +251,8 @@ fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
     let FlowChecker { flow, format, .. } = *look;
     if let Some(upstream) = flow.upstream() {
         check_upstream_files(look)?;
+        // Columns that are not known yet are none that are wrong.
+        incoming_columns(look)?;
         return Ok(format!("is flow {upstream}").into());
     }
     if let Some((answer, _)) = look.table_state {
@@ -303,7 +306,8 @@ fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
 /// The columns can be written into the store's files.
 fn check_table(flow: &Flow, answer: &TableState) -> Result<String> {
     let target = flow.store.output_spec();
-    target.begin(&answer.arrow_schema, Box::new(std::io::sink()))?;
+    let columns = shaped_by(flow, answer.arrow_schema.clone())?;
+    target.begin(&columns, Box::new(std::io::sink()))?;
     let counted = |number: usize, what: &str| {
         if number == 1 {
             format!("1 {what}")
@@ -316,6 +320,14 @@ fn check_table(flow: &Flow, answer: &TableState) -> Result<String> {
         counted(answer.arrow_schema.len(), "column"),
         counted(answer.partitions.len(), "query").replace("querys", "queries")
     ))
+}
+
+/// The columns that a flow makes of those of its home.
+fn shaped_by(flow: &Flow, home: ArrowSchema) -> Result<ArrowSchema> {
+    Ok(match &flow.shape {
+        Some(shape) => shape.output_schema(&home)?,
+        None => home,
+    })
 }
 
 /// A table that another flow of the config will make.
@@ -360,6 +372,11 @@ fn check_upstream_files(look: &FlowChecker<'_>) -> Result<()> {
         &known,
         &listing,
     )?;
+    // Where columns change on their way, they are looked at as those that come.
+    let mut flows = sources.iter().copied().chain([look.flow]);
+    if flows.any(|flow| flow.shape.is_some()) {
+        return Ok(());
+    }
     // What becomes of another format's columns on their way is said of the flow that changes it.
     if look.input_format(first).id() != look.format.id() {
         return Ok(());
@@ -414,24 +431,30 @@ fn check_files(
         .collect();
     let opened = |file: usize| open_listed(listing, names[file]);
     let columns = home_columns((flow, Some(store)), format, listing, layouts)?;
+    let home_files = HomeFiles {
+        format,
+        names: &names,
+        layouts: &known,
+        open: &opened,
+    };
+    let projections = columns.shaped_projections(flow.shape.as_ref(), &home_files)?;
     check_part_names(flow, &names, &known, listing)?;
     slice::check_part_count(
         names.iter().copied().zip(known.iter().copied()),
         flow.store.output_spec().rows_per_file,
     )?;
     if !flow.store.capabilities().parts_readable {
-        listing
-            .files
+        names
             .par_iter()
-            .map(|file| {
-                Ok(format
-                    .reader()
-                    .check_readable(&open_listed(listing, &file.name)?)?)
+            .enumerate()
+            .map(|(number, name)| {
+                let file = open_listed(listing, name)?;
+                Ok(flow_schema(format, file, projections.get(&number)).map(drop)?)
             })
             .collect::<Result<()>>()?;
     }
     let target = flow.store.output_spec();
-    let own = (0..layouts.len()).filter(|file| !columns.projections.contains_key(file));
+    let own = (0..layouts.len()).filter(|file| !projections.contains_key(file));
     let own: Vec<&Layout> = own.map(|file| &layouts[file]).collect();
     let decodes_own = !own.is_empty()
         && matches!(
@@ -442,7 +465,7 @@ fn check_files(
         .par_iter()
         .enumerate()
         .map(|(number, name)| {
-            let projection = columns.projections.get(&number);
+            let projection = projections.get(&number);
             match projection {
                 Some(_) => drop(TransferMode::for_projected(
                     format,
@@ -457,6 +480,7 @@ fn check_files(
         })
         .collect::<Result<()>>()?;
     let mut remarks = columns.remarks(flow.home.as_ref());
+    remarks.extend(flow.shape.iter().filter_map(|shape| shape.remark()));
     remarks.extend(columns.describe_decoded_files(&names));
     remarks.extend(columns.warnings(&names, None));
     if target.rows_per_file.is_some() {
@@ -574,14 +598,28 @@ fn check_store(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
     })
 }
 
-/// The columns that come, as far as they can be told before a build.
+/// The columns that come to the store, as far as they can be told before a build.
 fn incoming_columns(look: &FlowChecker<'_>) -> Result<Option<ArrowSchema>> {
-    let flow = look.source_flows().last().copied().unwrap_or(look.flow);
+    let sources = look.source_flows();
+    let first = sources.last().copied().unwrap_or(look.flow);
+    let Some(mut columns) = flow_columns(look, first)? else {
+        return Ok(None);
+    };
+    // From flow to flow.
+    let flows = sources.iter().rev().copied().chain([look.flow]);
+    for flow in flows.skip(1) {
+        columns = shaped_by(flow, columns)?;
+    }
+    Ok(Some(columns))
+}
+
+/// The columns that a flow makes of those of its home, as far as they can be told.
+fn flow_columns(look: &FlowChecker<'_>, flow: &Flow) -> Result<Option<ArrowSchema>> {
     if flow.home.as_rows().is_some() {
-        return Ok(look
-            .table_states
-            .get(&flow.name)
-            .and_then(|(answer, _)| Some(answer.as_ref().ok()?.arrow_schema.clone())));
+        let answer = look.table_states.get(&flow.name);
+        let state = answer.and_then(|(answer, _)| answer.as_ref().ok());
+        let columns = state.map(|state| shaped_by(flow, state.arrow_schema.clone()));
+        return columns.transpose();
     }
     let Some((listing, layouts)) = home_files(look, flow) else {
         return Ok(None);
@@ -590,13 +628,22 @@ fn incoming_columns(look: &FlowChecker<'_>) -> Result<Option<ArrowSchema>> {
     let Some(first) = listing.files.first() else {
         return Ok(None);
     };
-    let columns = format
-        .reader()
-        .readable_schema(&open_listed(&listing, &first.name)?)?;
     let store = (flow.name == look.flow.name).then_some(look.store);
     let home = home_columns((flow, store), format, &listing, &layouts)?;
-    Ok(Some(match home.projections.get(&0) {
-        Some(projection) => projection.schema(&columns)?,
-        None => columns,
-    }))
+    let names: Vec<&str> = listing
+        .files
+        .iter()
+        .map(|file| file.name.as_str())
+        .collect();
+    let projections = home.shaped_projections(
+        flow.shape.as_ref(),
+        &HomeFiles {
+            format,
+            names: &names,
+            layouts: &layouts.iter().collect::<Vec<_>>(),
+            open: &|file| open_listed(&listing, names[file]),
+        },
+    )?;
+    let first = open_listed(&listing, &first.name)?;
+    Ok(Some(flow_schema(format, first, projections.get(&0))?))
 }

@@ -132,7 +132,7 @@ pub(super) fn check_drift(
 
 /// What became of each column that was recorded; nothing where it is not known which they were.
 fn changes(published: &PublishedSet, work: &FlowWork) -> Vec<ColumnChange> {
-    let (before, now) = (&published.columns, &work.columns.recorded);
+    let (before, now) = (published.home_columns(), work.columns.home_columns());
     if before.is_empty() || now.is_empty() {
         return Vec::new();
     }

@@ -11,7 +11,9 @@ use super::probe::Input;
 use crate::error::Result;
 use crate::format::projection::Projection;
 use crate::format::shared_groups::SharedGroups;
-use crate::format::{Format, Layout, OutputSpec, Piece, TransferMode, check_recodable};
+use crate::format::{
+    Format, Layout, OutputSpec, Piece, TransferMode, check_recodable, flow_schema,
+};
 
 /// Files that parts are made from.
 #[derive(Clone, Debug)]
@@ -144,11 +146,11 @@ impl FileWork {
         let Some(first) = self.files.first() else {
             return Ok(None);
         };
-        let columns = format.reader().readable_schema(&first.open()?)?;
-        Ok(Some(match self.projection(0) {
-            Some(projection) => projection.schema(&columns)?,
-            None => columns,
-        }))
+        Ok(Some(flow_schema(
+            format,
+            first.open()?,
+            self.projection(0),
+        )?))
     }
 
     /// The same, with the groups from which several of these parts are cut.

@@ -2,6 +2,7 @@
 //! names of their folders.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
@@ -16,6 +17,7 @@ use crate::format::Layout;
 use crate::format::canonical_schema::{schema_from_text, type_from_name, type_name};
 use crate::format::projection::{ColumnSource, ProjectedColumn, Projection};
 use crate::home::{FileSchema, FileSource, FolderValue, Home, RecordedColumn};
+use crate::shape::Shape;
 use crate::store::receipt::PublishedSet;
 
 /// How many names of files are said.
@@ -64,7 +66,7 @@ impl RecordedTypes {
         let schema = text.map(|text| schema_from_text(text).ok_or_else(unreadable));
         let folder_type = |name: &String| {
             let column = published
-                .columns
+                .home_columns()
                 .iter()
                 .find(|column| column.name == *name)?;
             Some((name.clone(), type_from_name(&column.target_type)?))
@@ -155,6 +157,34 @@ impl HomeColumns {
             dropped: united.dropped,
             united: Some(united.schema),
         }
+    }
+
+    /// What becomes of each file that does not pass as it is: of those whose columns are not the
+    /// flow's, or of all where its rows are shaped.
+    pub(super) fn shaped_projections(
+        &self,
+        shape: Option<&Arc<Shape>>,
+        files: &HomeFiles<'_>,
+    ) -> Result<BTreeMap<usize, Projection>> {
+        let Some(shape) = shape.filter(|_| !files.layouts.is_empty()) else {
+            return Ok(self.projections.clone());
+        };
+        // Columns are taken by their names, in the order of the united, or of the first file.
+        let names = match &self.united {
+            Some(united) => united.iter_names().map(|name| name.to_string()).collect(),
+            None => files.format.reader().column_names(&(files.open)(0)?)?,
+        };
+        let own = Projection::of_own_columns(&names);
+        // Those of all files have the same names.
+        let columns = self.projections.values().next().unwrap_or(&own).columns();
+        let names = columns.iter().map(|column| column.name.as_str());
+        shape.check_names(&names.collect())?;
+        let shaped = (0..files.layouts.len()).map(|file| {
+            let projection = self.projections.get(&file).unwrap_or(&own);
+            let values = shape.file_values(files.names[file]);
+            (file, projection.with_shape(shape, values))
+        });
+        Ok(shaped.collect())
     }
 
     /// True where a digest of a schema is that of these columns, which files may store otherwise.

@@ -211,19 +211,20 @@ impl Planner {
         let old = published.and_then(|published| published.schema_digest);
         // The digest says nothing of their order.
         let is_reordered = published.is_some_and(|published| {
-            schema_changes::stand_in_another_order(&published.columns, &work.columns.recorded)
+            let now = work.columns.home_columns();
+            schema_changes::stand_in_another_order(published.home_columns(), now)
         });
         // Nor does it say which of them may be null.
         let is_nullable = published.is_some_and(|published| {
-            let now = &work.columns.recorded;
-            !schema_changes::nullability_changes(&published.columns, now).is_empty()
+            let now = work.columns.home_columns();
+            !schema_changes::nullability_changes(published.home_columns(), now).is_empty()
         });
         // Columns that are united have digests of their own.
         let is_comparable = published.is_none_or(|published| {
-            let (before, now) = (&published.columns, &work.columns);
+            let (before, now) = (published.home_columns(), &work.columns);
             published.arrow_schema.is_some() == now.arrow_schema.is_some()
                 || before.is_empty()
-                || !schema_changes::column_changes(before, &now.recorded).is_empty()
+                || !schema_changes::column_changes(before, now.home_columns()).is_empty()
         });
         if let (Some(old), Some(new)) = (old, work.schema)
             && (is_reordered

@@ -16,6 +16,7 @@ use super::home_columns::{HomeColumns, RecordedTypes};
 use super::home_files::HomeFiles;
 use super::input_checks::packing_remarks;
 use super::layout_cache::LayoutCache;
+use super::output_columns::{check_stays_alike, output_columns, shaped_projections};
 use super::planned_part::PlannedPart;
 use super::probe::{Input, StoreState};
 use super::queries::FlowKey;
@@ -149,11 +150,20 @@ impl Preparer<'_> {
         let counted = files.names().into_iter().zip(&files.layouts);
         slice::check_part_count(counted, target.rows_per_file)?;
         let remarks = file_remarks(flow, format, &files, &columns, state)?;
-        let set_columns = if files.files.is_empty() {
+        let has_files = !files.files.is_empty();
+        let projections = shaped_projections(flow, format, &files, &columns)?;
+        let files = files.with_target(format, &target, projections)?;
+        let set_columns = if !has_files {
             latest.map(SetColumns::from_published).unwrap_or_default()
         } else {
+            let (recorded, of_home) = if flow.shape.is_some() {
+                (output_columns(&files, format)?, Some(recorded))
+            } else {
+                (recorded, None)
+            };
             SetColumns {
                 recorded,
+                of_home,
                 folder_columns: folder_columns(&columns, latest.filter(|_| !parts.is_empty())),
                 absent: columns.absent.clone(),
                 arrow_schema: columns
@@ -162,7 +172,7 @@ impl Preparer<'_> {
                     .map(canonical_schema::schema_to_text),
             }
         };
-        let files = files.with_target(format, &target, columns.projections)?;
+        check_stays_alike(&set_columns, latest, &parts, &files)?;
         let mut new = new_parts(&files, &key.recipe_digest(), &target);
         if !self.context.request.is_forced(&flow.name) {
             self.find_existing(flow, state, &mut new).await?;
@@ -208,7 +218,8 @@ impl Preparer<'_> {
         };
         let mut recorded = RecordedTypes::from_published(published)?;
         recorded.is_final = !stay.is_empty();
-        if recorded.arrow_schema.is_none() && !is_strict {
+        let is_shaped = flow.shape.is_some() || published.home_columns.is_some();
+        if recorded.arrow_schema.is_none() && !is_strict && !is_shaped {
             let mut names = stay.iter().filter_map(|part| part.name.as_ref());
             let first = names.find_map(|name| self.view().open_published(flow, name));
             let format = flow.store.output_spec().format;
@@ -337,7 +348,7 @@ impl PlanView<'_> {
         };
         let before = self.flows.receipt(&flow.name);
         let latest = before.and_then(|receipt| receipt.latest());
-        let before = latest.map_or(&[][..], |published| published.columns.as_slice());
+        let before = latest.map_or(&[][..], PublishedSet::home_columns);
         let changes = if before.is_empty() || columns.is_empty() {
             Vec::new()
         } else {
@@ -347,7 +358,7 @@ impl PlanView<'_> {
         let difference = match self.open_published(flow, part) {
             _ if !changes.is_empty() => Some(changes.join("; ")),
             // The columns of a file are not all that its rows have.
-            _ if has_folders && !before.is_empty() => None,
+            _ if (has_folders || flow.shape.is_some()) && !before.is_empty() => None,
             Some(published) if flow.store.output_spec().format.id() == format.id() => format
                 .reader()
                 .schema_difference(&new.open()?, &published)?,
@@ -453,7 +464,7 @@ fn recorded_columns(
     parts: &[PlannedPart],
 ) -> Vec<RecordedColumn> {
     let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-    let before = published.map_or(&[][..], |published| published.columns.as_slice());
+    let before = published.map_or(&[][..], PublishedSet::home_columns);
     if let Some(united) = &home.united {
         return schema_changes::recorded_leaves(canonical_schema::leaves(united));
     }
@@ -498,7 +509,9 @@ fn new_parts(work: &FileWork, recipe: &Fingerprint, target: &OutputSpec) -> Vec<
         is_replaced: false,
     };
     let mut parts = Vec::new();
-    for slice in slice::slices(&layouts, &sizes, target.rows_per_file, &can_share) {
+    for mut slice in slice::slices(&layouts, &sizes, target.rows_per_file, &can_share) {
+        let mut projections = slice.pieces.iter().map(|piece| work.projection(piece.file));
+        slice.is_filtered = projections.any(|found| found.is_some_and(Projection::filters));
         let key = slice::part_key(
             recipe,
             work.part_transfer(&slice.pieces),

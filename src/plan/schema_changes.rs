@@ -51,7 +51,7 @@ impl PlanView<'_> {
             Reason::Schema { columns, .. } => Some(columns),
             _ => None,
         });
-        let Some(named) = named.filter(|_| !work.columns.recorded.is_empty()) else {
+        let Some(named) = named.filter(|_| !work.columns.home_columns().is_empty()) else {
             return;
         };
         let published = self
@@ -59,10 +59,10 @@ impl PlanView<'_> {
             .receipt(&flow.name)
             .and_then(|receipt| receipt.latest());
         let before = published
-            .map(|published| published.columns.clone())
+            .map(|published| published.home_columns().to_vec())
             .unwrap_or_default();
         if !before.is_empty() {
-            *named = describe_changes(&before, &work.columns.recorded);
+            *named = describe_changes(&before, work.columns.home_columns());
         } else if let Some(before) = self.published_columns(flow) {
             // What a database or another format calls a type is known of neither.
             let without = |columns: &[RecordedColumn]| {
@@ -75,9 +75,9 @@ impl PlanView<'_> {
                 || self.context.project.input_format(flow).id()
                     != flow.store.output_spec().format.id();
             *named = if is_other {
-                describe_changes(&without(&before), &without(&work.columns.recorded))
+                describe_changes(&without(&before), &without(work.columns.home_columns()))
             } else {
-                describe_changes(&before, &work.columns.recorded)
+                describe_changes(&before, work.columns.home_columns())
             };
         }
     }
@@ -129,8 +129,8 @@ pub(super) fn check_unchanged_columns(
     }
     let is_table = !flow.store.capabilities().parts_readable;
     let named = |column: &RecordedColumn| format!("{} ({})", column.name, column.declared);
-    let mut told: Vec<String> = column_changes(&published.columns, &answer.recorded_columns);
-    if published.columns.is_empty() {
+    let mut told: Vec<String> = column_changes(published.home_columns(), &answer.recorded_columns);
+    if published.home_columns().is_empty() {
         // The receipt is of a time when it did not say which they were.
         told = vec![format!(
             "it has {} now",

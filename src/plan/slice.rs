@@ -69,10 +69,19 @@ pub fn check_part_count<'l>(
 pub struct Slice {
     /// The pieces in order; their files count in the flow's list of files.
     pub pieces: Vec<Piece>,
-    /// Rows; `None` where only reading them tells.
+    /// Rows that are read; `None` where only reading them tells.
     pub rows: Option<u64>,
+    /// True where some of them may be left out.
+    pub is_filtered: bool,
     /// Bytes that are read for it.
     pub bytes: u64,
+}
+
+impl Slice {
+    /// How many rows the part has, where that is known before it is made.
+    pub fn expected_rows(&self) -> Option<u64> {
+        self.rows.filter(|_| !self.is_filtered)
+    }
 }
 
 /// Cuts files into slices. `sizes` are the bytes of the whole files; `can_share` says of two of
@@ -90,6 +99,7 @@ pub fn slices(
             rows: None,
         }],
         rows: layouts[file].rows,
+        is_filtered: false,
         bytes: sizes[file],
     };
     let Some(wanted) = rows_per_file else {
@@ -189,6 +199,7 @@ impl Cutter {
         self.done.push(Slice {
             pieces,
             rows: Some(self.rows),
+            is_filtered: false,
             bytes,
         });
         self.pending.clear();
@@ -241,6 +252,7 @@ impl Cutter {
                     rows: None,
                 }],
                 rows: Some(0),
+                is_filtered: false,
                 bytes: 0,
             });
         }
@@ -352,6 +364,7 @@ mod tests {
                     rows: None
                 }],
                 rows: Some(0),
+                is_filtered: false,
                 bytes: 0
             }]
         );

@@ -11,12 +11,14 @@ use super::schema_changes;
 use super::table_states::ProbedTable;
 use super::table_work::{TableWork, has_same_watermark, partition_part_key};
 use super::view::PlanView;
-use super::work::{FlowWork, WorkSource};
+use super::work::{FlowWork, SetColumns, WorkSource};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::flow::Flow;
+use crate::format::canonical_schema;
 use crate::home::{PreviousRead, ReadPartition, TableState};
-use crate::store::receipt::PartInput;
+use crate::shape::Shape;
+use crate::store::receipt::{PartInput, PublishedSet};
 
 impl PlanView<'_> {
     /// How parts of a table are made.
@@ -50,6 +52,7 @@ impl PlanView<'_> {
         TableWork {
             table_state: answer,
             recipe,
+            shape: flow.shape.as_ref().map(Shape::for_run),
             session: reading,
             remarks,
         }
@@ -65,6 +68,7 @@ impl Preparer<'_> {
     ) -> Result<(PreviousRead, Arc<[PlannedPart]>)> {
         let mut before = PreviousRead {
             is_append_only: flow.is_append_only(),
+            columns: flow.wanted_columns(),
             ..PreviousRead::default()
         };
         let Some(table) = flow.home.as_rows().filter(|table| {
@@ -155,10 +159,7 @@ impl Preparer<'_> {
         let mut new = self.partition_parts(flow, &state, &recipe, &answer).await?;
         let mut work = FlowWork::from_state(flow, key, &state);
         work.schema = Some(answer.schema_digest);
-        work.columns.recorded = answer.recorded_columns.clone();
-        if let Some(published) = published.filter(|_| stays) {
-            schema_changes::unite_nullability(&mut work.columns.recorded, &published.columns);
-        }
+        work.columns = table_columns(flow, &answer, published.filter(|_| stays))?;
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
             work.sequence = published
                 .max_sequence
@@ -257,6 +258,35 @@ impl Preparer<'_> {
         }
         Ok(parts)
     }
+}
+
+/// The columns of a table and those that are made of them, as they are recorded; what may be null in
+/// parts that stay may be null in the set.
+pub(super) fn table_columns(
+    flow: &Flow,
+    answer: &TableState,
+    stays: Option<&PublishedSet>,
+) -> Result<SetColumns> {
+    let mut of_home = answer.recorded_columns.clone();
+    if let Some(published) = stays {
+        schema_changes::unite_nullability(&mut of_home, published.home_columns());
+    }
+    let Some(shape) = &flow.shape else {
+        return Ok(SetColumns {
+            recorded: of_home,
+            ..SetColumns::default()
+        });
+    };
+    let columns = shape.output_schema(&answer.arrow_schema)?;
+    let mut recorded = schema_changes::recorded_leaves(canonical_schema::leaves(&columns));
+    if let Some(published) = stays {
+        schema_changes::unite_nullability(&mut recorded, &published.columns);
+    }
+    Ok(SetColumns {
+        recorded,
+        of_home: Some(of_home),
+        ..SetColumns::default()
+    })
 }
 
 impl PlannedPart {

@@ -25,7 +25,7 @@ pub(super) fn check_table_columns(
         return Ok(Vec::new());
     }
     let columns = match &work.source {
-        WorkSource::Table(table) => Some(table.table_state.arrow_schema.clone()),
+        WorkSource::Table(table) => Some(table.output_columns()?),
         WorkSource::Files(work) => work.first_columns(format)?,
         WorkSource::AtHand => None,
     };

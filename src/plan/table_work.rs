@@ -6,10 +6,13 @@
 
 use std::sync::Arc;
 
+use polars_arrow::datatypes::ArrowSchema;
+
 use crate::error::{Error, ErrorKind, Retry};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::home::{ReadPartition, ReadSession, RowSource, TableState};
+use crate::shape::{Shape, ShapeError};
 use crate::store::receipt::PublishedSet;
 
 /// How many rows a part has that is made from a table, where nothing is said.
@@ -25,10 +28,26 @@ pub struct TableWork {
     pub table_state: Arc<TableState>,
     /// What keys of parts are made with.
     pub recipe: Fingerprint,
+    /// What becomes of its rows, where something does.
+    pub shape: Option<Arc<Shape>>,
     /// What reads it; `None` where it is only planned.
     pub session: Option<Arc<dyn ReadSession>>,
     /// What its reader should know of this build, in words.
     pub remarks: Vec<String>,
+}
+
+impl TableWork {
+    /// The columns that come to the store.
+    ///
+    /// # Errors
+    /// Those of the table do not fit what is to become of them.
+    pub(super) fn output_columns(&self) -> Result<ArrowSchema, ShapeError> {
+        let own = &self.table_state.arrow_schema;
+        match &self.shape {
+            None => Ok(own.clone()),
+            Some(shape) => shape.output_schema(own),
+        }
+    }
 }
 
 /// The key of a part: where in its partition it stands, and whether the partition ends with it.

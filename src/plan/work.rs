@@ -58,19 +58,27 @@ pub struct FlowWork {
 pub struct SetColumns {
     /// All of them.
     pub recorded: Vec<RecordedColumn>,
-    /// Those that stand in names of folders.
+    /// Those of the home, where something becomes of them on their way.
+    pub of_home: Option<Vec<RecordedColumn>>,
+    /// Those of the home that stand in names of folders.
     pub folder_columns: Vec<String>,
     /// Those that the home no longer has.
     pub absent: Vec<String>,
-    /// All of them with their types, where files may differ.
+    /// All of the home's with their types, where files may differ.
     pub arrow_schema: Option<String>,
 }
 
 impl SetColumns {
+    /// The columns that the home has.
+    pub fn home_columns(&self) -> &[RecordedColumn] {
+        self.of_home.as_deref().unwrap_or(&self.recorded)
+    }
+
     /// Those that a set was published with.
     pub(super) fn from_published(published: &PublishedSet) -> Self {
         Self {
             recorded: published.columns.clone(),
+            of_home: published.home_columns.clone(),
             folder_columns: published.folder_columns.clone(),
             absent: published.absent_columns.clone(),
             arrow_schema: published.arrow_schema.clone(),
@@ -195,7 +203,7 @@ impl FlowWork {
     pub fn total_rows(&self) -> Option<u64> {
         let known = |part: &PlannedPart| {
             let existing = part.existing.as_ref().map(|made| made.record.rows);
-            part.slice.rows.or(existing)
+            part.slice.expected_rows().or(existing)
         };
         self.parts.iter().map(known).sum()
     }
@@ -276,8 +284,8 @@ impl FlowWork {
         self.sequences().into_iter().fold(self.sequence, u64::max)
     }
 
-    /// Rows that all inputs of the parts have which are not taken as they are, and rows of those
-    /// parts; `None` where they are counted while they are read, part by part.
+    /// Rows that all inputs of the parts have which are not taken as they are, and rows that are read
+    /// for those parts; `None` where they are counted while they are read, part by part.
     pub fn rows_to_make(&self) -> Option<(u64, u64)> {
         let layouts = match &self.source {
             WorkSource::AtHand => &[][..],
@@ -286,6 +294,7 @@ impl FlowWork {
         };
         let new = self.parts.iter().filter(|part| part.name.is_none());
         let read = layouts.iter().map(|layout| layout.rows).sum();
+        // What is left out is counted part by part.
         Option::zip(read, new.map(|part| part.slice.rows).sum())
     }
 

@@ -31,7 +31,8 @@ use super::{Capabilities, PartNaming, Store, StoreError, StoreId, StoreLocation,
 use crate::config::block_reader::read_block;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
-use crate::config::value_types::{BoundedNumber, PathText};
+use crate::config::schema::any_map;
+use crate::config::value_types::{BoundedNumber, IgnoredValue, PathText};
 use crate::config::{Settings, checked_path};
 use crate::format::{Compression, Format, OutputSpec};
 use crate::fs;
@@ -57,6 +58,9 @@ pub struct FilesStoreFields {
     /// About how many rows a file has: at least half and less than twice as many, but for the last; row groups of up to one and a half times as many are kept whole. Also `batch_size`.
     #[schemars(example = 1_000_000, extend("x-default" = "one file for each input file"))]
     rows_per_file: Option<BoundedNumber<1, { u64::MAX }>>,
+    /// What the Python hygge writes here: `hash_ids`, `columns`, `constants`, `add_row_marker`, `timestamps`, in [its order](#polish). New configs have keys of the [flow](#columns-and-rows) for it.
+    #[schemars(schema_with = "any_map", example = json!({ "columns": { "case": "snake" } }), extend("x-default" = "none", "x-type" = "[map](#polish)"))]
+    pub polish: Option<IgnoredValue>,
     /// How a new set takes the place of the old one: `exchange` both folders at once, or `in_place`, file by file, which is not atomic and works where the folder cannot be renamed (a mount point).
     #[schemars(example = &"in_place", extend("default" = "exchange"))]
     publish: Option<PublishStrategy>,

@@ -193,13 +193,16 @@ pub struct PublishedSet {
     /// files no more than a thousand.
     #[serde(default)]
     pub columns: Vec<RecordedColumn>,
-    /// Those of them that stand in names of the home's folders, and in no file.
+    /// Those of the home, where something becomes of them on their way.
+    #[serde(default)]
+    pub home_columns: Option<Vec<RecordedColumn>>,
+    /// Those of the home that stand in names of its folders, and in no file.
     #[serde(default)]
     pub folder_columns: Vec<String>,
     /// Those of them that the home no longer has.
     #[serde(default)]
     pub absent_columns: Vec<String>,
-    /// All of them with their types, where files of the home may differ: what is made of a file
+    /// All of the home's with their types, where its files may differ: what is made of a file
     /// that differs is decided by them.
     #[serde(default)]
     pub arrow_schema: Option<String>,
@@ -224,6 +227,11 @@ pub struct PublishedSet {
 }
 
 impl PublishedSet {
+    /// The columns that the home had.
+    pub fn home_columns(&self) -> &[RecordedColumn] {
+        self.home_columns.as_deref().unwrap_or(&self.columns)
+    }
+
     /// Fails where it says what hygge never writes.
     ///
     /// # Errors

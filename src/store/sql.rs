@@ -46,7 +46,8 @@ use crate::config::block_reader::read_block;
 use crate::config::connection::Connection;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
-use crate::config::value_types::{BoundedNumber, StringList};
+use crate::config::schema::any_map;
+use crate::config::value_types::{BoundedNumber, IgnoredValue, StringList};
 use crate::connection::lexer::{StatementEnd, find_statement_end};
 use crate::connection::{self, Database, Databases, Dialect, Relation, Session, TableName};
 use crate::error::{Error, ErrorKind};
@@ -73,6 +74,9 @@ pub struct SqlStoreFields {
     /// `auto` adds columns that the table does not have, and widens those that the flow filled when its home had a narrower type; `never` leaves the columns as they are.
     #[schemars(example = &"never", extend("default" = "auto"))]
     alter: Option<TableAlteration>,
+    /// What the Python hygge writes here: `hash_ids`, `columns`, `constants`, `add_row_marker`, `timestamps`, in [its order](#polish). New configs have keys of the [flow](#columns-and-rows) for it.
+    #[schemars(schema_with = "any_map", example = json!({ "columns": { "case": "snake" } }), extend("x-default" = "none", "x-type" = "[map](#polish)"))]
+    pub polish: Option<IgnoredValue>,
     /// Types of columns, in the database's words, where the table is made.
     #[schemars(example = json!({ "name": "varchar(40) not null" }), extend("x-default" = "those that hold the values exactly", "x-type" = "map of types"))]
     columns: Option<BTreeMap<String, String>>,

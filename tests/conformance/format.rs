@@ -522,6 +522,8 @@ impl RandomRead for CountedReads {
 impl InputFiles for CountedFile {
     fn open(&self, _: usize) -> Result<OpenFile, Error> {
         Ok(OpenFile {
+            columns: None,
+            head: Default::default(),
             bytes: self.bytes.clone(),
             path: self.bytes.inner.path.clone(),
         })

@@ -351,6 +351,7 @@ trait PlaceParts: Place {
             components: Components::default(),
             schema_digest: None,
             columns: Vec::new(),
+            home_columns: None,
             folder_columns: Vec::new(),
             absent_columns: Vec::new(),
             arrow_schema: None,

@@ -213,6 +213,7 @@ mod tests {
                 components: crate::fingerprint::key::Components::default(),
                 schema_digest: Some(digest),
                 columns,
+                home_columns: Some(vec![column()]),
                 folder_columns: vec!["year".into()],
                 absent_columns: vec!["b".into()],
                 arrow_schema: Some("00".into()),

@@ -13,7 +13,8 @@ use super::changes::with_checksum;
 /// have all their fields, so that they can be read again. Version 6: stores of entities whose loss
 /// was accepted. Version 7: receipts say their version, whatever tells it, and whether nulls may come.
 /// Version 8: receipts say where columns come from, and the types of those of files that differ.
-pub(super) const VERSION: i64 = 8;
+/// Version 9: receipts say which columns the home has, where others are made of them.
+pub(super) const VERSION: i64 = 9;
 
 const TABLES: &str = "
     CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB, is_given_up INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
@@ -42,6 +43,7 @@ const MIGRATIONS: &[(i64, &[&str])] = &[
     (5, &[ACCEPTED_LOSS]),
     (6, &["DELETE FROM receipt;"]),
     (7, &["DELETE FROM receipt;"]),
+    (8, &["DELETE FROM receipt;"]),
 ];
 
 /// How the index looks that was opened.

@@ -114,7 +114,7 @@ impl FileParts {
             key: part.key,
             transfer: TransferSpec::new(work.part_transfer(&part.slice.pieces)),
             pieces: part.slice.pieces.iter().map(piece).collect(),
-            rows: part.slice.rows,
+            rows: part.slice.expected_rows(),
         };
         let file = |number: usize| FileSpec {
             path: work.files[number].location.display_path().into_owned(),
@@ -163,7 +163,7 @@ impl FileParts {
                 made.push(finished);
                 continue;
             }
-            let (unfinished, record) = task::make_from_files(
+            let (unfinished, made_part) = task::make_from_files(
                 &files,
                 part.transfer.mode(target.format.as_ref())?,
                 (&part.pieces, part.rows),
@@ -171,8 +171,8 @@ impl FileParts {
                 staging,
                 interrupted,
             )?;
-            staging.finish(unfinished, &record.digest)?;
-            let finished = FinishedPart::new(part.key, record);
+            staging.finish(unfinished, &made_part.record.digest)?;
+            let finished = FinishedPart::new(part.key, made_part.record, made_part.filtered);
             records.write(&part.key, &finished)?;
             made.push(finished);
         }
@@ -200,7 +200,9 @@ impl PartSpec {
             let more = piece_rows(piece, files)?;
             rows = Option::zip(rows, more).map(|(rows, more)| rows.saturating_add(more));
         }
-        if rows == self.rows {
+        let filters = |file: &&FileSpec| file.projection.as_ref().is_some_and(Projection::filters);
+        let is_known = !pieces.iter().any(filters);
+        if rows.filter(|_| is_known) == self.rows {
             Ok(())
         } else {
             Err("a part whose pieces have other rows than it")

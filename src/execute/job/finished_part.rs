@@ -13,6 +13,8 @@ pub struct FinishedPart {
     pub key: Fingerprint,
     /// The files.
     pub outputs: Vec<PartOutput>,
+    /// How many rows were read and left out.
+    pub filtered: u64,
 }
 
 /// A file that was made.
@@ -36,11 +38,12 @@ pub enum PartOutputKind {
 
 impl FinishedPart {
     /// A part that is one file.
-    pub(super) fn new(key: Fingerprint, record: PartRecord) -> Self {
+    pub(super) fn new(key: Fingerprint, record: PartRecord, filtered: u64) -> Self {
         let kind = PartOutputKind::Part;
         Self {
             key,
             outputs: vec![PartOutput { kind, record }],
+            filtered,
         }
     }
 }

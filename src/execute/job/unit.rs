@@ -25,6 +25,7 @@ use crate::fingerprint::Fingerprint;
 use crate::flow::factory::Factory;
 use crate::format::OutputSpec;
 use crate::home::{PartitionSpec, ReadSession, join_partition};
+use crate::shape::Shape;
 use crate::threads::build_runtime;
 
 /// How many batches may wait between a database and its encoder.
@@ -41,6 +42,8 @@ pub struct UnitSpec {
     is_first: bool,
     /// What keys of parts are made with.
     recipe: Fingerprint,
+    /// What becomes of the rows, where something does.
+    shape: Option<Shape>,
     target: TargetSpec,
     queue_size: usize,
 }
@@ -52,6 +55,7 @@ impl UnitSpec {
         partition: PartitionSpec,
         is_first: bool,
         recipe: Fingerprint,
+        shape: Option<&Shape>,
         target: &OutputSpec,
         queue_size: usize,
     ) -> Self {
@@ -60,6 +64,7 @@ impl UnitSpec {
             partition,
             is_first,
             recipe,
+            shape: shape.cloned(),
             target: TargetSpec::new(target),
             queue_size,
         }
@@ -148,6 +153,7 @@ impl UnitSpec {
             partition: 0,
             is_first: self.is_first,
             recipe: &self.recipe,
+            shape: self.shape.as_ref(),
             target,
             queue_size: self.queue_size,
             staging,
@@ -161,7 +167,7 @@ impl UnitSpec {
         let made = task.make_parts()?;
         let finished = made
             .into_iter()
-            .map(|(key, record)| FinishedPart::new(key, record));
+            .map(|(key, made)| FinishedPart::new(key, made.record, made.filtered));
         Ok(finished.collect())
     }
 }

@@ -31,7 +31,11 @@ pub(super) fn check_decodable(
     source: &OpenFile,
     contents: &IpcContents,
 ) -> Result<(), FormatError> {
-    types::first_unreadable(&contents.columns).map_or(Ok(()), |(column, reason)| {
+    let wanted = contents
+        .columns
+        .iter()
+        .filter(|column| source.has_column(&column.name));
+    types::first_unreadable(wanted).map_or(Ok(()), |(column, reason)| {
         Err(undecodable(source, column, reason))
     })
 }
@@ -66,7 +70,10 @@ pub(super) fn canonical_schema(
             found,
         }),
     };
-    let mut columns: ArrowSchema = columns.iter_values().map(plain).collect::<Result<_, _>>()?;
+    let wanted = columns
+        .iter_values()
+        .filter(|field| source.has_column(&field.name));
+    let mut columns: ArrowSchema = wanted.map(plain).collect::<Result<_, _>>()?;
     *columns.metadata_mut() = contents
         .metadata
         .iter()
@@ -194,6 +201,8 @@ pub(super) struct BatchReader<'a> {
     pub(super) contents: &'a IpcContents,
     /// The columns; arrays of some types only hold their values.
     columns: ArrowSchema,
+    /// Which of the file's they are, where that is not all.
+    chosen: Option<Vec<usize>>,
     pub(super) metadata: FileMetadata,
     pub(super) dictionaries: Dictionaries,
     /// Each batch, with its place among the messages.
@@ -224,6 +233,16 @@ impl<'a> BatchReader<'a> {
             dictionaries: None,
             size: 0,
         };
+        let is_wanted = |field: &&Field| opened.has_column(&field.name);
+        let chosen = opened.columns.as_ref().map(|_| {
+            let fields = columns.iter_values().enumerate();
+            fields
+                .filter(|(_, field)| is_wanted(field))
+                .map(|(number, _)| number)
+                .collect()
+        });
+        let columns = columns.iter_values().filter(is_wanted).cloned();
+        let columns = columns.map(|field| (field.name.clone(), field)).collect();
         let batches = contents
             .messages
             .iter()
@@ -236,6 +255,7 @@ impl<'a> BatchReader<'a> {
             open_file: opened,
             contents,
             columns,
+            chosen,
             metadata,
             dictionaries: Dictionaries::default(),
             batches,
@@ -269,9 +289,11 @@ impl<'a> BatchReader<'a> {
                 )
             })
         };
-        let batch = decoded(None).map_err(|error| {
+        let batch = decoded(self.chosen.as_deref()).map_err(|error| {
+            let place =
+                |column: usize| self.chosen.as_ref().map_or(column, |chosen| chosen[column]);
             let alone = (0..self.columns.len())
-                .find_map(|column| Some((column, decoded(Some(&[column])).err()?)));
+                .find_map(|column| Some((column, decoded(Some(&[place(column)])).err()?)));
             let name = |column: usize| {
                 self.columns
                     .get_at_index(column)

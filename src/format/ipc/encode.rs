@@ -163,7 +163,11 @@ pub(super) fn recode(
         writer.write(batch.height(), batch.into_arrays())
     })?;
     let written = writer.finish()?;
-    Ok(RecodedRows { read, written })
+    Ok(RecodedRows {
+        read,
+        filtered: 0,
+        written,
+    })
 }
 
 /// Writes batches of one schema.

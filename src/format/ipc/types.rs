@@ -376,7 +376,9 @@ pub(super) fn packing_conflict(
 }
 
 /// The first column that cannot be decoded, and why.
-pub(super) fn first_unreadable(columns: &[IpcColumn]) -> Option<(String, String)> {
+pub(super) fn first_unreadable<'c>(
+    mut columns: impl Iterator<Item = &'c IpcColumn>,
+) -> Option<(String, String)> {
     fn walk(above: &str, column: &IpcColumn) -> Option<(String, String)> {
         let path = format!("{above}{}", column.name);
         let own = column.unreadable.map(|why| (path.clone(), why.to_string()));
@@ -387,5 +389,5 @@ pub(super) fn first_unreadable(columns: &[IpcColumn]) -> Option<(String, String)
                 .find_map(|field| walk(&format!("{path}."), field))
         })
     }
-    columns.iter().find_map(|column| walk("", column))
+    columns.find_map(|column| walk("", column))
 }

@@ -38,7 +38,7 @@ pub(super) fn decode(
     each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
 ) -> Result<u64, FormatError> {
     let mut rows = 0;
-    let mut current: Option<(usize, OpenFile, Footer, DecodedSchema)> = None;
+    let mut current: Option<(usize, OpenFile, Arc<Footer>, DecodedSchema)> = None;
     for piece in part.pieces {
         if current
             .as_ref()
@@ -249,7 +249,7 @@ pub(super) fn encoder<'w>(
         .map(|note| (note.key, note.value))
         .collect();
     encode::begin(
-        file_schema(model, &Footer::read(model)?, pairs)?,
+        file_schema(model, Footer::read(model)?.as_ref(), pairs)?,
         model.path.clone(),
         codec,
         out,

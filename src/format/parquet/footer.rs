@@ -4,9 +4,11 @@
 //! which knows the types of columns, in the form that it takes. Nothing is allocated by what a file
 //! says before that is bounded.
 
+use std::sync::Arc;
+
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use super::leaves::{Leaf, leaves};
+use super::leaves::{Leaf, column_elements, is_leaf, leaves};
 use super::sanitize;
 use super::thrift::{self, ThriftStruct, ThriftValue};
 use crate::fingerprint::Fingerprint;
@@ -67,9 +69,62 @@ pub(super) struct ColumnChunk {
 
 impl Footer {
     /// Reads a file's footer and checks what it says of itself.
-    pub(super) fn read(source: &OpenFile) -> Result<Self, FormatError> {
-        let (bytes, end) = read_footer_bytes(source)?;
-        Self::parse(&bytes, end).map_err(|reason| unsound(source, reason))
+    pub(super) fn read(source: &OpenFile) -> Result<Arc<Self>, FormatError> {
+        let whole = source.head.get_or_read(|| {
+            let (bytes, end) = read_footer_bytes(source)?;
+            Self::parse(&bytes, end).map_err(|reason| unsound(source, reason))
+        })?;
+        Ok(if source.columns.is_some() {
+            Arc::new(whole.narrowed(&|name| source.has_column(name)))
+        } else {
+            whole
+        })
+    }
+
+    /// The same without the columns that are not looked at.
+    fn narrowed(&self, is_wanted: &dyn Fn(&str) -> bool) -> Self {
+        let schema = self.fields.list(2);
+        let elements = schema.iter().filter_map(ThriftValue::as_struct);
+        let mut kept: Vec<ThriftStruct> = elements.clone().take(1).cloned().collect();
+        let (mut tops, mut leaves) = (0, Vec::with_capacity(self.leaves.len()));
+        for column in column_elements(schema) {
+            let elements = column.iter().filter_map(ThriftValue::as_struct);
+            let name = elements.clone().next().and_then(|top| top.binary(4));
+            let is_kept = is_wanted(&String::from_utf8_lossy(name.unwrap_or_default()));
+            let count = elements.clone().filter(|element| is_leaf(element)).count();
+            leaves.extend(std::iter::repeat_n(is_kept, count));
+            if is_kept {
+                tops += 1;
+                kept.extend(elements.cloned());
+            }
+        }
+        if let Some(root) = kept.first_mut() {
+            root.set(5, ThriftValue::I32(tops));
+        }
+        let orders = self.fields.list(7);
+        let orders = (orders.len() == leaves.len()).then(|| {
+            let orders = orders.iter().filter_map(ThriftValue::as_struct).cloned();
+            let kept = orders.zip(&leaves).filter(|(_, is_kept)| **is_kept);
+            thrift::struct_list(kept.map(|(order, _)| order))
+        });
+        let mut fields = self.fields.clone();
+        fields.set_or_remove(7, orders);
+        fields.set(2, thrift::struct_list(kept));
+        let chunks = |group: &RowGroup| kept_of(&group.chunks, &leaves);
+        Self {
+            fields,
+            leaves: kept_of(&self.leaves, &leaves),
+            groups: self
+                .groups
+                .iter()
+                .map(|group| RowGroup {
+                    fields: group.fields.clone(),
+                    rows: group.rows,
+                    chunks: chunks(group),
+                })
+                .collect(),
+            is_encrypted: self.is_encrypted,
+        }
     }
 
     fn parse(bytes: &[u8], end: u64) -> Result<Self, String> {
@@ -150,6 +205,12 @@ impl Footer {
             })
             .collect()
     }
+}
+
+/// Those of some values that are kept.
+fn kept_of<T: Clone>(values: &[T], is_kept: &[bool]) -> Vec<T> {
+    let kept = values.iter().zip(is_kept).filter(|(_, is_kept)| **is_kept);
+    kept.map(|(value, _)| value.clone()).collect()
 }
 
 /// The footer as the parquet crate reads it.

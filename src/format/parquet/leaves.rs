@@ -71,6 +71,13 @@ impl Leaf {
     }
 }
 
+/// True for a column that has values itself. A group without fields is one all the same, where it
+/// has no type of its own.
+pub(super) fn is_leaf(element: &ThriftStruct) -> bool {
+    let children = element.get_i32(5).unwrap_or_default();
+    children <= 0 && element.get_i32(1).is_some()
+}
+
 /// A group whose children are still to come.
 struct OpenGroup {
     children: i64,
@@ -112,8 +119,7 @@ pub(super) fn leaves(schema: &[ThriftValue]) -> Result<Vec<Leaf>, String> {
         path.push(element.binary(4).unwrap_or_default().to_vec());
         levels.push((definition, repetition));
         let children = element.get_i32(5).unwrap_or_default();
-        // A group without fields is one, where it has no type of its own.
-        if children > 0 || element.get_i32(1).is_none() {
+        if !is_leaf(element) {
             if depth >= MAX_DEPTH {
                 return Err(format!("its schema is more than {MAX_DEPTH} groups deep"));
             }

@@ -4,6 +4,8 @@
 //! they are? And would a file that is written of them have the same parquet types? An empty one is
 //! made in memory, and its footer compared.
 
+use std::sync::Arc;
+
 use super::footer::{self, Footer, undecodable};
 use super::leaves::SortOrder;
 use super::thrift::ThriftValue;
@@ -32,7 +34,7 @@ pub(super) fn check_readable(source: &OpenFile) -> Result<(), FormatError> {
 
 /// What concerns both: columns that nobody can read, and encodings that polars does not know for
 /// their type.
-fn check_decodable(source: &OpenFile) -> Result<Footer, FormatError> {
+fn check_decodable(source: &OpenFile) -> Result<Arc<Footer>, FormatError> {
     if let Some(found) = stored_schema::first_unreadable(root(&footer::read_metadata(source)?)) {
         return Err(undecodable(source, found));
     }

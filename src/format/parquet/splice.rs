@@ -5,6 +5,7 @@
 //! were.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -121,7 +122,7 @@ pub(super) fn check_rows(
 struct CurrentFile {
     piece: usize,
     source: OpenFile,
-    footer: Footer,
+    footer: Arc<Footer>,
 }
 
 impl CurrentFile {

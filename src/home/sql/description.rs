@@ -35,6 +35,22 @@ impl TableDescription {
             .collect()
     }
 
+    /// The same with those columns that are wanted, and those that tell rows apart in errors. The
+    /// last is read in any case: rows must be counted.
+    pub(super) fn narrowed(&self, is_wanted: &dyn Fn(&str) -> bool) -> Self {
+        let is_read = |column: &&SqlColumn| {
+            is_wanted(&column.name) || self.primary_key.contains(&column.name)
+        };
+        let mut columns: Vec<SqlColumn> = self.columns.iter().filter(is_read).cloned().collect();
+        if columns.is_empty() {
+            columns.extend(self.columns.last().cloned());
+        }
+        Self {
+            columns: columns.into(),
+            ..self.clone()
+        }
+    }
+
     /// The digest of columns: names, order, types, the primary key.
     pub(super) fn digest(&self) -> Fingerprint {
         let mut writer = KeyWriter::new(KeyKind::Schema);

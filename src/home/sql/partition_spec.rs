@@ -37,6 +37,8 @@ pub struct PartitionSpec {
     snapshot: String,
     relation: Relation,
     columns: Vec<ColumnSpec>,
+    /// Those of them that the statement gives.
+    read: Vec<String>,
     primary_key: Vec<String>,
     order_by: Vec<String>,
     /// The digest of the columns.
@@ -93,7 +95,7 @@ impl PartitionSpec {
     /// One of the partitions that were found in a moment of this name.
     pub(super) fn new(
         home: &SqlHome,
-        inspected: &InspectedTable,
+        (inspected, read): (&InspectedTable, &TableDescription),
         number: usize,
         statement: &str,
         snapshot: &str,
@@ -105,6 +107,11 @@ impl PartitionSpec {
             snapshot: snapshot.to_string(),
             relation: home.relation.clone(),
             columns: described.columns.iter().map(ColumnSpec::new).collect(),
+            read: read
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
             primary_key: described.primary_key.clone(),
             order_by: described.order_by.clone(),
             schema: inspected.state.schema_digest,
@@ -147,6 +154,12 @@ impl PartitionSpec {
             let becomes: String = becomes.chars().take(MAX_TYPE_LENGTH).collect();
             return Err(format!("the column {name} of the unknown type {becomes:?}"));
         }
+        let has = |name: &String| self.columns.iter().any(|column| column.name == *name);
+        if let Some(unknown) = self.read.iter().find(|name| !has(name)) {
+            return Err(format!(
+                "a statement for the column {unknown}, which its table has not"
+            ));
+        }
         if self.description().digest() != self.schema {
             return Err("other columns than those that its parts are to have".into());
         }
@@ -164,6 +177,11 @@ impl PartitionSpec {
     /// True for what tells its database from others.
     pub fn is_of_database(&self, database_id: &str) -> bool {
         self.database == Fingerprint::hash_bytes(database_id.as_bytes())
+    }
+
+    /// True for a column that its statement gives.
+    pub(super) fn reads(&self, name: &str) -> bool {
+        self.read.iter().any(|read| read == name)
     }
 
     pub(super) fn statement(&self) -> &str {

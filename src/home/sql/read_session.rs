@@ -12,13 +12,14 @@ use tokio::sync::{Notify, mpsc};
 
 use super::batch_builder::{BatchBuilder, BatchLimits};
 use super::cancel_guard::CancelGuard;
+use super::description::TableDescription;
 use super::engine::PartitionQuery;
 use super::inspect::InspectedTable;
 use super::partition_spec::PartitionSpec;
 use super::read_error::RowReadError;
 use super::{SqlError, SqlHome};
 use crate::config::connection::Connection;
-use crate::connection::{ConnectionError, Database, Session};
+use crate::connection::{ConnectionError, Database, Relation, Session};
 use crate::error::{Error, Result};
 use crate::home::{PartBatch, PreviousRead, ReadSession, TableState};
 
@@ -26,6 +27,8 @@ use crate::home::{PartBatch, PreviousRead, ReadSession, TableState};
 #[derive(Debug)]
 pub(super) struct SqlReadSession {
     inspected: InspectedTable,
+    /// The same with the columns that are read.
+    read: TableDescription,
     state: Arc<TableState>,
     /// The statements, one for each partition.
     statements: Vec<String>,
@@ -69,14 +72,19 @@ impl SqlReadSession {
                 .await?;
             snapshot = exported.into_iter().flatten().next().flatten();
         }
+        // A query has an order of its own, which it would lose.
+        let read = match home.relation {
+            Relation::Query(_) => asked.description.clone(),
+            _ => asked.description.narrowed(&|name| before.columns.has(name)),
+        };
         let statements = asked
             .ranges
             .iter()
-            .map(|range| home.statement(engine, &asked.description, range))
+            .map(|range| home.statement(engine, &read, range))
             .collect();
         Ok(Self {
             snapshot,
-            ..Self::new(session, home.clone(), asked, statements)
+            ..Self::new(session, home.clone(), (asked, read), statements)
         })
     }
 
@@ -99,18 +107,20 @@ impl SqlReadSession {
             .await
             .map_err(ConnectionError::into_transient)?;
         let statements = vec![spec.statement().to_string()];
-        Ok(Self::new(session, home, inspected, statements))
+        let read = inspected.description.narrowed(&|name| spec.reads(name));
+        Ok(Self::new(session, home, (inspected, read), statements))
     }
 
     fn new(
         session: Session,
         home: SqlHome,
-        inspected: InspectedTable,
+        (inspected, read): (InspectedTable, TableDescription),
         statements: Vec<String>,
     ) -> Self {
         Self {
             state: Arc::new(inspected.state.clone()),
             inspected,
+            read,
             statements,
             home: Arc::new(home),
             database: session.database().clone(),
@@ -258,11 +268,11 @@ impl SqlReadSession {
             .session()
             .await
             .map_err(|error| self.record_failure(error))?;
-        let mut filling = BatchBuilder::new(self.inspected.description.columns.clone(), limits);
+        let mut filling = BatchBuilder::new(self.read.columns.clone(), limits);
         let query = PartitionQuery {
             statement: &self.statements[partition],
             home: self.home.as_ref(),
-            described: &self.inspected.description,
+            described: &self.read,
         };
         let engine = super::engine(self.database.dialect);
         let guard = CancelGuard::new(&session);
@@ -309,7 +319,7 @@ impl ReadSession for SqlReadSession {
         let statement = &self.statements[partition];
         Some(PartitionSpec::new(
             &self.home,
-            &self.inspected,
+            (&self.inspected, &self.read),
             partition,
             statement,
             snapshot,

@@ -10,7 +10,7 @@ use super::FORMAT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::batch::{RecordBatch, empty};
-use crate::format::{FormatError, InputFiles, OpenFile, PartPieces, Piece, Reader};
+use crate::format::{FileHead, FormatError, InputFiles, OpenFile, PartPieces, Piece, Reader};
 use crate::fs::nofollow;
 use crate::store::StoreError;
 use crate::store::context::PublishContext;
@@ -115,6 +115,8 @@ impl InputFiles for StagedFile {
             Ok(file) => Ok(OpenFile {
                 bytes: Arc::new(file),
                 path: self.display_path.clone(),
+                columns: None,
+                head: FileHead::default(),
             }),
             Err(error) if error.is_not_found() => {
                 Err(StoreError::UnusablePart(self.digest.short()).into())

@@ -1,0 +1,58 @@
+//! Rows of arrays that are chosen.
+
+use polars_arrow::array::builder::{ArrayBuilder, ShareStrategy, make_builder};
+use polars_arrow::array::{Array, PrimitiveArray};
+use polars_arrow::bitmap::Bitmap;
+use polars_arrow::bitmap::utils::SlicesIterator;
+use polars_compute::filter::filter_with_bitmap;
+
+use super::error::RowError;
+use crate::format::batch::RecordBatch;
+
+/// The rows of an array that are chosen. polars-compute forgets what numbers stand for.
+pub(super) fn filter_array(array: &dyn Array, chosen: &Bitmap) -> Box<dyn Array> {
+    let (made, dtype) = (filter_with_bitmap(array, chosen), array.dtype());
+    macro_rules! restored {
+        ($($number:ty),*) => {
+            $(if let Some(found) = made.as_any().downcast_ref::<PrimitiveArray<$number>>() {
+                return found.clone().to(dtype.clone()).boxed();
+            })*
+        };
+    }
+    if made.dtype() != dtype {
+        restored!(i32, i64, i128);
+    }
+    made
+}
+
+/// The rows of a batch that are chosen.
+pub(super) fn filter_batch(batch: &RecordBatch, chosen: &Bitmap) -> Result<RecordBatch, RowError> {
+    let arrays = batch.arrays().iter();
+    let arrays = arrays
+        .map(|array| filter_array(array.as_ref(), chosen))
+        .collect();
+    let schema = batch.schema().clone().into();
+    RecordBatch::try_new(chosen.set_bits(), schema, arrays)
+        .map_err(|error| RowError::new(None, error.to_string()))
+}
+
+/// An array that has the values of another where rows are chosen, one after another, and null
+/// elsewhere.
+pub(super) fn scatter(array: &dyn Array, chosen: &Bitmap) -> Box<dyn Array> {
+    let mut made = make_builder(array.dtype());
+    made.reserve(chosen.len());
+    let (mut end, mut taken) = (0, 0);
+    for (start, length) in SlicesIterator::new(chosen) {
+        made.extend_nulls(start - end);
+        made.subslice_extend(array, taken, length, ShareStrategy::Always);
+        taken += length;
+        end = start + length;
+    }
+    made.extend_nulls(chosen.len() - end);
+    made.freeze()
+}
+
+/// The row that the chosen row of this number is.
+pub(super) fn chosen_row(chosen: &Bitmap, number: usize) -> Option<usize> {
+    chosen.true_idx_iter().nth(number)
+}
