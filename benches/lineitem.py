@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 from rounds import BENCH, hygge_option, in_turn, run, setting, table, work_folder
 
@@ -19,11 +20,23 @@ FILES = 8
 ROWS = 6_001_215
 LEVEL = 3
 
+# What the first that shapes the rows has made of them: the others make the same.
+SHAPED_ROWS = {}
+
 CONFIG = """
 flows:
   lineitem:
     home: {home}
     store: {{path: store, compression: {compression}}}
+"""
+
+SHAPE = """
+flows:
+  lineitem:
+    home: {home}
+    store: store
+    where: l_quantity > 45 and l_shipdate >= '1995-01-01'
+    columns: [l_orderkey, l_extendedprice, l_shipdate]
 """
 
 POLARS = f"""
@@ -42,6 +55,20 @@ FILE_BY_FILE = POLARS + """
 for file in files:
     sink(file, lazy=False)
 """
+SHAPED = """
+import datetime
+wanted = (pl.col("l_quantity") > 45) & (pl.col("l_shipdate") >= datetime.date(1995, 1, 1))
+def shaped(file, lazy):
+    frame = pl.scan_parquet(file).filter(wanted).select("l_orderkey", "l_extendedprice", "l_shipdate")
+    return frame.sink_parquet(store / file.name, compression="snappy", lazy=lazy)
+"""
+SHAPED_FILE_BY_FILE = POLARS + SHAPED + """
+for file in files:
+    shaped(file, lazy=False)
+"""
+SHAPED_ALL_AT_ONCE = POLARS + SHAPED + """
+pl.collect_all([shaped(file, lazy=True) for file in files], engine="streaming")
+"""
 ALL_AT_ONCE = POLARS + """
 pl.collect_all([sink(file, lazy=True) for file in files], engine="streaming")
 """
@@ -59,6 +86,7 @@ def main():
     with work_folder(keep=False) as work:
         compare_keep(work, options)
         compare_zstd(work, options)
+        compare_shape(work, options)
 
 
 def make_lineitem():
@@ -100,6 +128,19 @@ def compare_zstd(work, options):
     for name in ["polars file by file", "polars all at once"]:
         rows[f"{name} + sync - import"] = [without_import(synced) for synced in rows[f"{name} + sync"]]
     print(f"\nsnappy to zstd (level {LEVEL}), {options.rounds} rounds in turn:\n")
+    print(table(rows, "hygge + sync", "s"))
+
+
+def compare_shape(work, options):
+    """A filter and three columns: both read only the columns that they need."""
+    project, one, all_ = work / "hygge", work / "one", work / "all"
+    contenders = {
+        "hygge": contender(project, hygge(options, project), check_shape, SHAPE.format(home=HOME)),
+        "polars file by file": contender(one, polars(SHAPED_FILE_BY_FILE, one), check_shape),
+        "polars all at once": contender(all_, polars(SHAPED_ALL_AT_ONCE, all_), check_shape),
+    }
+    rows = measure(contenders, options.rounds)
+    print(f"\na filter and three of sixteen columns, {options.rounds} rounds in turn:\n")
     print(table(rows, "hygge + sync", "s"))
 
 
@@ -151,6 +192,15 @@ def check_zstd(store):
     codecs = {footer.row_group(0).column(0).compression for footer in footers}
     found = len(footers), sum(footer.num_rows for footer in footers), codecs
     assert found == (FILES, ROWS, {"ZSTD"}), f"files, rows and codecs in {store}: {found}"
+
+
+def check_shape(store):
+    tables = [parquet.read_table(file) for file in sorted(store.glob("*.parquet"))]
+    names = {tuple(table.column_names) for table in tables}
+    assert names == {("l_orderkey", "l_extendedprice", "l_shipdate")}, f"columns in {store}: {names}"
+    found = sum(table.num_rows for table in tables), sum(compute.sum(table["l_orderkey"]).as_py() for table in tables)
+    expected = SHAPED_ROWS.setdefault("rows and keys", found)
+    assert len(tables) == FILES and found == expected, f"rows and keys in {store}: {found}, elsewhere {expected}"
 
 
 if __name__ == "__main__":
