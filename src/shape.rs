@@ -2,7 +2,7 @@
 //! which columns, as which types and under which names.
 //!
 //! The order is that of the config's keys: `where`, `cast`, `add`, `hash_id`, `columns`, `rename`,
-//! `case`. The home's names hold up to `columns`.
+//! `case`, `casing`. The home's names hold up to `columns`.
 
 mod arithmetic;
 mod bind;
@@ -35,7 +35,7 @@ pub use expression::{Expression, SyntaxError};
 pub use polish::{NameRules, Polish};
 pub use template::{PLACEHOLDERS, placeholders};
 
-use crate::config::schema::NameCase;
+use crate::config::schema::{Casing, NameCase};
 use crate::connection::types::ColumnType;
 use crate::format::WantedColumns;
 
@@ -60,6 +60,9 @@ pub struct Shape {
     pub renames: BTreeMap<String, String>,
     /// How all names are written.
     pub case: Option<NameCase>,
+    /// How the letters of all names are folded in the end.
+    #[serde(default)]
+    pub casing: Casing,
     /// What the store's `polish` asks for.
     pub polish: Option<Polish>,
     /// The moment of the run, in microseconds since 1970, where an added column has it.
@@ -152,6 +155,9 @@ impl Shape {
         }
         if let Some(case) = self.case {
             settings.push(("case", json!(case)));
+        }
+        if self.casing != Casing::Keep {
+            settings.push(("casing", json!(self.casing)));
         }
         if let Some(polish) = &self.polish {
             settings.push((POLISH_KEY, polish.to_json()));

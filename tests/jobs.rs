@@ -25,6 +25,7 @@ const CONFIG: &str = "flows:\n  \
     back: {home: {type: ipc, path: arrow}, store: {path: out/back, rows_per_file: 15}}\n  \
     none: {home: none, store: {path: out/none, rows_per_file: 15}}\n  \
     folders: {home: {path: folders, glob: \"**/*.parquet\"}, store: {path: out/folders, rows_per_file: 15}}\n  \
+    grouped: {home: numbers, store: {path: out/grouped, row_groups: {rows: 40}}}\n  \
     united: {home: {path: united, schema: union}, store: out/united}\n  \
     shaped: {home: numbers, store: {path: out/shaped, rows_per_file: 15}, where: \"int64 > 0 or int64 is null\", cast: {int64: text}, add: {from: \"{file.name}\"}, columns: [int64, string]}\n";
 
@@ -51,7 +52,7 @@ fn project() -> Sandbox {
 fn published(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let flows = [
         "whole", "packed", "repacked", "cut", "arrow", "back", "none", "folders", "united",
-        "shaped",
+        "shaped", "grouped",
     ];
     let mut parts = BTreeMap::new();
     for store in flows.map(|flow| format!("out/{flow}")) {
@@ -89,7 +90,7 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
 fn parts_that_other_processes_make_have_the_same_bytes() {
     let sandbox = project();
     let jobs = jobs(&sandbox);
-    assert_eq!(jobs.len(), 10, "{:?}", jobs.keys());
+    assert_eq!(jobs.len(), 11, "{:?}", jobs.keys());
     let mut made: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (flow, job) in &jobs {
         let file = format!("jobs/{flow}.json");
@@ -144,12 +145,12 @@ fn a_build_whose_parts_other_processes_make_publishes_the_same() {
     let sandbox = project();
     let executor = ProcessExecutor::new(&sandbox, BTreeMap::new());
     let (summary, failed) = build(&sandbox, &executor);
-    assert_eq!((summary.built, failed), (10, Vec::new()));
+    assert_eq!((summary.built, failed), (11, Vec::new()));
     let parts = published(&sandbox);
     assert_eq!(executor.count(), parts.len());
     // Nothing of it is made again, and a build makes the same by itself.
     let again = sandbox.build(&[]);
-    assert!(again.text.contains("\"fresh\":10"), "{}", again.text);
+    assert!(again.text.contains("\"fresh\":11"), "{}", again.text);
     let own = project();
     built(&own);
     assert_eq!(parts, published(&own));
@@ -162,7 +163,7 @@ fn what_another_process_hands_back_is_compared_with_what_it_was_asked_for() {
     let mut refused = |after, said: &str| {
         executor.after = after;
         let (summary, failed) = build(&sandbox, &executor);
-        assert_eq!(summary.failed, 10, "{failed:?}");
+        assert_eq!(summary.failed, 11, "{failed:?}");
         assert!(
             failed.iter().all(|error| error.contains(said)),
             "{failed:?}"

@@ -47,6 +47,7 @@ mod publish;
 mod reasons;
 mod receipts;
 mod restore;
+mod row_groups;
 mod rows;
 mod samples;
 mod schema;

@@ -64,7 +64,12 @@ fn every_key_does_what_it_says_in_their_order() {
     let sandbox = project(ALL_KEYS);
     let checked = sandbox.run(&["check"]);
     assert_eq!(checked.code, 0, "{}", checked.text);
-    built(&sandbox);
+    let ran = built(&sandbox);
+    let done = ran.finished("f").expect("the flow");
+    assert_eq!(
+        (&done["rows"], &done["rows_filtered"]),
+        (&3.into(), &7.into())
+    );
     let (columns, rows) = read(&sandbox, "out", "id");
     assert_eq!(
         columns,
@@ -170,6 +175,10 @@ fn what_does_not_go_together_is_said_before_anything_is_read() {
         (
             ", case: snake, add: {order_total: 1}",
             "column Order Total and the added column order_total are both called order_total",
+        ),
+        (
+            ", casing: upper, add: {ID: 1}",
+            "column id and the added column ID are both called ID",
         ),
         (
             ", hash_id: {name: day, of: [id]}",
@@ -745,6 +754,17 @@ fn what_is_added_by_a_watermark_is_shaped(kind: Kind) {
     let (columns, rows) = read(&sandbox, "out", "id");
     assert!(columns.contains("number"), "{columns}");
     assert_eq!(rows, ["1|10", "3|30"]);
+}
+
+#[test]
+fn names_are_folded_in_the_end() {
+    let sandbox =
+        project(", case: snake, casing: upper, add: {batchNo: 1}, columns: [id, Order Total]");
+    built(&sandbox);
+    assert_eq!(
+        read(&sandbox, "out", "1").0,
+        "ID BIGINT, ORDER_TOTAL DECIMAL(10,2), BATCH_NO BIGINT"
+    );
 }
 
 /// What stands in the README of the Python hygge, word for word.

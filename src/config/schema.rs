@@ -191,9 +191,23 @@ pub enum NameCase {
     Pascal,
 }
 
+/// How letters of names are folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Casing {
+    /// Not at all.
+    #[default]
+    Keep,
+    /// All are small.
+    Lower,
+    /// All are capitals.
+    Upper,
+}
+
 /// Keys of a flow that say what becomes of rows and columns on their way.
-pub const SHAPE_KEYS: [&str; 7] = [
-    "where", "cast", "add", "hash_id", "columns", "rename", "case",
+pub const SHAPE_KEYS: [&str; 8] = [
+    "where", "cast", "add", "hash_id", "columns", "rename", "case", "casing",
 ];
 
 /// What becomes of the rows of an input that is gone.
@@ -317,6 +331,9 @@ pub struct SharedFields {
     /// How the names of all columns are written.
     #[schemars(example = &"snake", extend("x-default" = "as they are"))]
     pub case: Option<NameCase>,
+    /// How the letters of all names are folded in the end, for databases that fold them otherwise than the home.
+    #[schemars(example = &"upper", extend("default" = "keep"))]
+    pub casing: Option<Casing>,
     /// As the Python hygge writes it: `rows_per_file` of the store, where that does not say it.
     #[schemars(example = 10_000, extend("x-default" = "none"))]
     pub batch_size: Option<BoundedNumber<1, { u64::MAX }>>,

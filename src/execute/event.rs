@@ -123,6 +123,9 @@ pub struct PublishSummary {
     pub kept: usize,
     /// Rows of the set.
     pub rows: u64,
+    /// Rows of the home that `where` left out of what is new in it; `None` where none can be, or
+    /// where they are not known.
+    pub rows_filtered: Option<u64>,
     /// Bytes of the set.
     pub bytes: u64,
     /// The store.

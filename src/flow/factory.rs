@@ -19,7 +19,7 @@ use crate::config::problem::{Problem, Problems, SourceFiles, Span, closest_match
 use crate::connection::Databases;
 use crate::format::Format;
 use crate::format::ipc::{Ipc, IpcStoreFields};
-use crate::format::parquet::Parquet;
+use crate::format::parquet::{Parquet, ParquetStoreFields};
 use crate::format::sniff::sniff_extension;
 use crate::home::Home;
 use crate::home::files::{FilesHome, FilesHomeFields};
@@ -33,8 +33,11 @@ use crate::store::{Store, StoreError, StoreSession};
 const FORMATS: &[FormatEntry] = &[
     FormatEntry {
         id: "parquet",
-        home: FormatOptions::without_keys(|| Arc::new(Parquet)),
-        store: Some(FormatOptions::without_keys(|| Arc::new(Parquet))),
+        home: FormatOptions::without_keys(|| Arc::new(Parquet::PLAIN)),
+        store: Some(FormatOptions::with_keys::<ParquetStoreFields>(
+            |node, name, problems| Some(Arc::new(Parquet::from_block(node, name, problems)?)),
+            || Arc::new(Parquet::PLAIN),
+        )),
     },
     FormatEntry {
         id: "ipc",
@@ -263,37 +266,38 @@ pub fn formats() -> impl Iterator<Item = Arc<dyn Format>> {
 /// A format by its name and its options, as [`Format::settings`] gives them.
 pub fn format_from_settings(id: &str, settings: &Value) -> Option<Arc<dyn Format>> {
     let kind = FORMATS.iter().find(|format| format.id == id)?;
-    let written: Vec<(&String, &str)> = settings
-        .as_object()?
-        .iter()
-        .map(|(key, value)| Some((key, value.as_str()?)))
-        .collect::<Option<_>>()?;
-    if written.is_empty() {
+    if settings.as_object()?.is_empty() {
         return Some((kind.home.default)());
     }
-    let at = Span::default();
-    let entry = |(key, value): (&String, &str)| {
-        (
-            Key {
-                name: key.clone(),
-                at,
-                is_default: false,
-            },
-            Node {
-                value: Written::Text(value.into()),
-                at,
-            },
-        )
-    };
-    let node = Node {
-        value: Written::Map(written.into_iter().map(entry).collect()),
-        at,
-    };
+    let node = node_of_setting(settings)?;
     let mut problems = Problems::new(&SourceFiles::default());
     kind.store
         .as_ref()?
         .format(&node, id, &mut problems)
         .filter(|_| problems.is_empty())
+}
+
+/// A setting as it would be written in a config.
+fn node_of_setting(setting: &Value) -> Option<Node> {
+    let at = Span::default();
+    let value = match setting {
+        Value::String(text) => Written::Text(text.clone()),
+        Value::Number(number) => Written::Integer(number.as_i64()?),
+        Value::Bool(value) => Written::Bool(*value),
+        Value::Object(entries) => {
+            let entry = |(name, value): (&String, &Value)| {
+                let key = Key {
+                    name: name.clone(),
+                    at,
+                    is_default: false,
+                };
+                Some((key, node_of_setting(value)?))
+            };
+            Written::Map(entries.iter().map(entry).collect::<Option<_>>()?)
+        }
+        Value::Null | Value::Array(_) => return None,
+    };
+    Some(Node { value, at })
 }
 
 /// The store of files in a folder, by its real path, whatever a config says of it: its receipt can

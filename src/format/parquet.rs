@@ -23,6 +23,7 @@ mod polars_schema;
 mod recompress;
 mod relocated;
 mod round_trip;
+mod row_groups;
 mod sanitize;
 mod schema;
 mod schema_nodes;
@@ -40,17 +41,64 @@ use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::schema::types::Type;
 use polars_arrow::datatypes::{ArrowSchema, Metadata};
 
+use serde_json::json;
+
 use codec::{KEEP, PageCodec};
+use row_groups::{GroupSize, GroupedEncoder};
 
 use super::batch::RecordBatch;
 use super::{
     Compression, Encoder, FileColumn, Format, FormatError, GroupBounds, Layout, OpenFile,
     OutputSpec, PartPieces, Passthrough, Reader, RecodedRows, TransferMode, Writer,
 };
+use crate::config::Settings;
+use crate::config::block_reader::read_block;
+use crate::config::node::Node;
+use crate::config::problem::{Problem, Problems};
+
+pub use row_groups::ParquetStoreFields;
 
 /// The parquet format.
-#[derive(Debug)]
-pub struct Parquet;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parquet {
+    /// How large the row groups of its files are, where that is asked for.
+    group_size: Option<GroupSize>,
+}
+
+impl Parquet {
+    /// As it is where nothing is said.
+    pub const PLAIN: Self = Self { group_size: None };
+
+    /// Reads the options of a store's block.
+    pub fn from_block(node: &Node, name: &str, problems: &mut Problems) -> Option<Self> {
+        let fields: ParquetStoreFields = read_block(node, name, &[], problems)?;
+        let group_size = match fields.row_groups {
+            None => None,
+            Some(groups) => {
+                let size = groups.size();
+                if size.is_none() {
+                    let message = format!("row_groups of {name} has not one size");
+                    let at = node.span_of("row_groups");
+                    let problem = Problem::new(at, message, "expected rows or bytes");
+                    problems
+                        .push(problem.with_hint(
+                            "row_groups: {rows: 100000}, or row_groups: {bytes: 128MB}",
+                        ));
+                }
+                size
+            }
+        };
+        Some(Self { group_size })
+    }
+
+    /// An encoder of groups of the size that is asked for.
+    fn grouped<'w>(&self, encoder: Box<dyn Encoder + 'w>) -> Box<dyn Encoder + 'w> {
+        match self.group_size {
+            Some(size) => Box::new(GroupedEncoder::new(encoder, size)),
+            None => encoder,
+        }
+    }
+}
 
 impl Format for Parquet {
     fn id(&self) -> &'static str {
@@ -70,6 +118,11 @@ impl Format for Parquet {
     /// statistics and the order of columns are right, which they were not.
     fn output_version(&self) -> u32 {
         2
+    }
+
+    fn settings(&self) -> Settings {
+        let size = self.group_size.map(|size| ("row_groups", json!(size)));
+        size.into_iter().collect()
     }
 
     fn reader(&self) -> &dyn Reader {
@@ -181,7 +234,8 @@ impl Writer for Parquet {
         compression: Compression,
         out: Box<dyn Write + Send + 'w>,
     ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-        canonical::begin(columns, &known_codec(compression)?, out)
+        let encoder = canonical::begin(columns, &known_codec(compression)?, out)?;
+        Ok(self.grouped(encoder))
     }
 }
 
@@ -201,17 +255,21 @@ impl Passthrough for Parquet {
                     .all(|found| found == compression.name)
         };
         let kept = compression.name == KEEP || layouts.iter().all(same);
+        // Groups are joined and cut as values: each of their chunks has a dictionary of its own.
+        let is_regrouped = self
+            .group_size
+            .is_some_and(|size| target.rows_per_file.is_some() || !size.fits(layouts));
         let cuts_inside = target.rows_per_file.is_some_and(|rows| {
             layouts
                 .iter()
                 .flat_map(|layout| &layout.groups)
                 .any(|group| super::must_split(group.rows, rows))
         });
-        let is_whole = kept && target.rows_per_file.is_none();
+        let is_whole = kept && target.rows_per_file.is_none() && !is_regrouped;
         if !is_whole && layouts.iter().any(|layout| layout.encrypted) {
             return Err(FormatError::Encrypted);
         }
-        match (kept, cuts_inside) {
+        match (kept, cuts_inside || is_regrouped) {
             (true, false) => Ok(TransferMode::Undecoded),
             (false, false) => Ok(TransferMode::Recompressed { compression }),
             (_, true) if compression.name != KEEP => Ok(TransferMode::Decoded { compression }),
@@ -255,12 +313,13 @@ impl Passthrough for Parquet {
     ) -> Result<RecodedRows, FormatError> {
         let model = part.open_first()?;
         let notes = key_value_metadata::for_part(part, &footer::read_metadata(&model)?)?;
-        let mut encoder = decode::encoder(
+        let encoder = decode::encoder(
             &model,
             notes.unwrap_or_default(),
             &known_codec(compression)?,
             out,
         )?;
+        let mut encoder = self.grouped(encoder);
         let read = decode::decode(part, &mut |batch| encoder.write(batch))?;
         let written = encoder.finish()?;
         Ok(RecodedRows {

@@ -15,7 +15,7 @@ use crate::flow::Flow;
 use crate::home::RecordedColumn;
 use crate::storage::Version;
 use crate::store::PartNaming;
-use crate::store::receipt::PublishedSet;
+use crate::store::receipt::{Manifest, PublishedSet};
 
 /// What is to be done for one flow.
 #[derive(Clone, Debug)]
@@ -296,6 +296,17 @@ impl FlowWork {
         let read = layouts.iter().map(|layout| layout.rows).sum();
         // What is left out is counted part by part.
         Option::zip(read, new.map(|part| part.slice.rows).sum())
+    }
+
+    /// How many rows of files were left out of the parts that are not taken as they are, once these
+    /// are in a manifest; `None` where none can be, or where they are not known.
+    pub fn filtered_rows(&self, manifest: &Manifest) -> Option<u64> {
+        let new = self.parts.iter().filter(|part| part.name.is_none());
+        let can_filter = new.clone().any(|part| part.slice.is_filtered);
+        let (read, _) = self.rows_to_make().filter(|_| can_filter)?;
+        let stay = self.parts.iter().filter(|part| part.name.is_some());
+        let stays: u64 = stay.map(|part| part.slice.rows).sum::<Option<u64>>()?;
+        read.checked_sub(manifest.rows().checked_sub(stays)?)
     }
 
     fn source_name(&self, part: usize) -> &str {

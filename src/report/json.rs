@@ -162,7 +162,13 @@ impl Report for JsonReport {
 }
 
 fn outcome_fields(outcome: &Outcome) -> Value {
-    let published = |word: &str, done: &PublishSummary| json!({ "outcome": word, "parts_made": done.made, "parts_kept": done.kept, "rows": done.rows, "bytes": done.bytes, "store": done.store });
+    let published = |word: &str, done: &PublishSummary| {
+        let mut fields = json!({ "outcome": word, "parts_made": done.made, "parts_kept": done.kept, "rows": done.rows, "bytes": done.bytes, "store": done.store });
+        if let Some(rows) = done.rows_filtered {
+            fields["rows_filtered"] = rows.into();
+        }
+        fields
+    };
     match outcome {
         Outcome::Fresh => json!({ "outcome": "fresh" }),
         Outcome::Built(done) => published("built", done),

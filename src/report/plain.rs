@@ -309,8 +309,11 @@ fn describe_parts(done: &PublishSummary) -> String {
     } else {
         String::new()
     };
+    let left_out = done
+        .rows_filtered
+        .map_or_else(String::new, |rows| format!(" ({rows} left out)"));
     format!(
-        "{}{kept}, {}, {} -> {}",
+        "{}{kept}, {}{left_out}, {} -> {}",
         pluralize(done.made + done.kept, "part"),
         pluralize(usize::try_from(done.rows).unwrap_or(usize::MAX), "row"),
         format_bytes(done.bytes),

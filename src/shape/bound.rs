@@ -21,6 +21,7 @@ use super::skip::is_never_true;
 use super::template;
 use super::typed::TypedNode;
 use super::{AddedColumn, AddedValue, ColumnChoice, HashId, Shape};
+use crate::config::schema::Casing;
 use crate::format::ColumnBounds;
 use crate::format::batch::RecordBatch;
 use crate::format::widening::with_remarks_of;
@@ -267,6 +268,11 @@ fn with_distinct_names(
         let name = match shape.case {
             Some(case) => in_case(case, &written),
             None => written.clone(),
+        };
+        let name = match shape.casing {
+            Casing::Keep => name,
+            Casing::Lower => name.to_lowercase(),
+            Casing::Upper => name.to_uppercase(),
         };
         let (key, owner) = match &column.source {
             ColumnSource::Own { name, .. } => ("rename", format!("column {name}")),

@@ -32,6 +32,7 @@ pub fn read_shape(node: &Node, name: &str, problems: &mut Problems) -> Shape {
         columns: reader.columns(),
         renames: reader.renames(fields.rename.unwrap_or_default()),
         case: fields.case,
+        casing: fields.casing.unwrap_or_default(),
         polish: None,
         run_time: None,
     }

@@ -141,7 +141,7 @@ pub struct SqlStore {
 }
 
 /// The parts are loaded in this format.
-const FORMAT: Parquet = Parquet;
+const FORMAT: Parquet = Parquet::PLAIN;
 
 impl SqlStore {
     /// Reads a store's block.

@@ -113,6 +113,7 @@ impl Coordinator<'_> {
             made,
             kept: manifest.parts.len() - made,
             rows: manifest.rows(),
+            rows_filtered: running.work.filtered_rows(manifest),
             bytes: manifest.bytes(),
             store: store.display_name().into(),
             is_first: had_none && !self.planner.context.request.is_restored(&flow.name),
