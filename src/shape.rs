@@ -136,9 +136,11 @@ impl Shape {
             settings.push(("cast", json!(self.casts)));
         }
         if !self.added.is_empty() {
+            // A list has an order.
             let added = self.added.iter();
-            let added = added.map(|added| (added.name.clone(), added.value.to_json()));
-            settings.push(("add", Value::Object(added.collect())));
+            let added =
+                added.map(|added| json!({ "name": added.name, "value": added.value.to_json() }));
+            settings.push(("add", Value::Array(added.collect())));
         }
         if !self.hash_ids.is_empty() {
             settings.push(("hash_id", json!(self.hash_ids)));

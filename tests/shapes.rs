@@ -291,6 +291,16 @@ fn wrong_keys_are_said_with_their_place() {
             "hygge.yml:2:",
         ),
         (
+            ", hash_id: {name: h, of: [id, 2024]}",
+            "has what is no name of a column",
+            "hygge.yml:2:",
+        ),
+        (
+            ", add: {\"\": 1}",
+            "has a column without a name",
+            "hygge.yml:2:",
+        ),
+        (
             ", columns: {exclud: [id]}",
             "columns of flow f cannot be used",
             "hygge.yml:2:",
@@ -754,6 +764,18 @@ fn what_is_added_by_a_watermark_is_shaped(kind: Kind) {
     let (columns, rows) = read(&sandbox, "out", "id");
     assert!(columns.contains("number"), "{columns}");
     assert_eq!(rows, ["1|10", "3|30"]);
+    // Rows that stay keep their columns.
+    database.run("INSERT INTO t VALUES (5, 50)");
+    sandbox.write(
+        "hygge.yml",
+        database.config("  f: {home: {connection: shop, table: t, watermark: {column: id}}, store: out, mode: append, where: \"n <> 20\", rename: {n: num}}\n"),
+    );
+    let ran = failed(&sandbox);
+    assert!(
+        ran.text.contains("rows that stay have other columns") && ran.text.contains("num"),
+        "{}",
+        ran.text
+    );
 }
 
 #[test]
@@ -847,6 +869,11 @@ fn what_polish_cannot_have_is_named_with_what_to_write() {
             "",
             "has the algorithm \"md5\"",
         ),
+        (
+            "{columns: {remove_special: \"yes\"}}",
+            "",
+            "as remove_special",
+        ),
         ("{columns: {case: upper}}", "", "has the case \"upper\""),
         (
             "{constants: [{name: x}]}",
@@ -886,4 +913,172 @@ fn what_polish_cannot_have_is_named_with_what_to_write() {
         assert_eq!(ran.code, 2, "{polish}: {}", ran.text);
         assert!(ran.text.contains(told), "{polish}: {}", ran.text);
     }
+}
+
+#[test]
+fn the_order_of_added_columns_is_part_of_the_recipe() {
+    let sandbox = project(", columns: [id], add: {b: 1, a: two}");
+    built(&sandbox);
+    assert_eq!(
+        read(&sandbox, "out", "id").0,
+        "id BIGINT, b BIGINT, a VARCHAR"
+    );
+    let checked = sandbox.run(&["check", "--offline", "--format", "json"]);
+    sandbox.write("hygge.yml", checked.event("config")["config"].to_string());
+    assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], 1);
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  f: {home: home, store: out, columns: [id], add: [{name: a, value: two}, {name: b, value: 1}]}\n",
+    );
+    built(&sandbox);
+    assert_eq!(
+        read(&sandbox, "out", "id").0,
+        "id BIGINT, a VARCHAR, b BIGINT"
+    );
+}
+
+#[test]
+fn columns_of_every_kind_pass_a_condition() {
+    let sandbox =
+        Sandbox::new("flows:\n  f: {home: home, store: out, where: \"id <> 2 and id <> 5\"}\n");
+    let lines = "import sys, os, pyarrow as pa, pyarrow.parquet as pq\n\
+         os.makedirs(sys.argv[1])\n\
+         rows = range(8)\n\
+         table = pa.table({'id': rows, 'm': pa.array([{'a': i} if i % 3 else None for i in rows], pa.map_(pa.string(), pa.int64())), \
+             'g': [{'x': [i], 'm': 'y'} for i in rows], 'l': pa.array([[{'k': i}] for i in rows], pa.list_(pa.map_(pa.string(), pa.int64()))), \
+             'f': pa.array([bytes([i] * 5) for i in rows], pa.binary(5)), 't': ['long enough to be no short one ' + str(i) for i in rows]})\n\
+         pq.write_table(table, sys.argv[1] + '/a.parquet')";
+    assert_success(&peers::run(lines, &[sandbox.path("home").as_os_str()]));
+    built(&sandbox);
+    let lines = "import sys, glob, pyarrow as pa, pyarrow.parquet as pq\n\
+         whole = pq.read_table(sys.argv[1] + '/home/a.parquet')\n\
+         left = pq.read_table(glob.glob(sys.argv[1] + '/out/*.parquet')[0])\n\
+         assert left.to_pylist() == [row for row in whole.to_pylist() if row['id'] not in (2, 5)], left.to_pylist()";
+    assert_success(&peers::run(lines, &[sandbox.path("").as_os_str()]));
+}
+
+#[test]
+fn long_conditions_are_read_or_refused() {
+    let ids: Vec<String> = (0..20_000).map(|id| id.to_string()).collect();
+    let sandbox = project(&format!(
+        ", where: \"id in ({})\", columns: [id]",
+        ids.join(", ")
+    ));
+    built(&sandbox);
+    assert_eq!(read(&sandbox, "out", "id").1.len(), 10);
+    for (long, told) in [
+        (
+            format!("id{} = '1'", "::text".repeat(20_000)),
+            "more than 2000 operators",
+        ),
+        (
+            format!("{}id > 0", "not ".repeat(500)),
+            "expected an expression",
+        ),
+        (
+            format!("{}id{} > 0", "(".repeat(500), ")".repeat(500)),
+            "expected an expression",
+        ),
+        (
+            vec!["id = 1"; 5000].join(" or "),
+            "more than 2000 operators",
+        ),
+    ] {
+        let sandbox = project(&format!(", where: \"{long}\""));
+        let ran = sandbox.run(&["check", "--offline"]);
+        assert_eq!(ran.code, 2, "{told}");
+        assert!(ran.text.contains(told), "{told}: {}", &ran.text[..500]);
+    }
+    let sandbox = project(&format!(
+        ", where: \"{}\"",
+        vec!["id = 1"; 900].join(" or ")
+    ));
+    built(&sandbox);
+    assert_eq!(read(&sandbox, "out", "id").1.len(), 1);
+}
+
+#[test]
+fn files_of_which_no_column_is_read_have_their_rows() {
+    let sandbox = Sandbox::new(
+        "flows:\n  a: {home: {type: ipc, path: arrow, glob: \"**/*.arrow\"}, store: a, columns: [year]}\n  \
+         b: {home: {path: plain, glob: \"**/*.parquet\"}, store: b, columns: [year], where: year > 2025}\n",
+    );
+    let lines = "import sys, os, pyarrow as pa, pyarrow.ipc as ipc, pyarrow.parquet as pq\n\
+         table = pa.table({'id': [1, 2, 3]})\n\
+         for year in (2025, 2026):\n    \
+             for kind in ('arrow', 'plain'): os.makedirs(f'{sys.argv[1]}/{kind}/year={year}')\n    \
+             writer = ipc.new_file(f'{sys.argv[1]}/arrow/year={year}/a.arrow', table.schema); writer.write_table(table); writer.close()\n    \
+             pq.write_table(table, f'{sys.argv[1]}/plain/year={year}/a.parquet')";
+    assert_success(&peers::run(lines, &[sandbox.path("").as_os_str()]));
+    built(&sandbox);
+    let years = |folder: &str| read(&sandbox, folder, "1").1.join(" ");
+    assert_eq!(years("a"), "2025 2025 2025 2026 2026 2026");
+    assert_eq!(years("b"), "2026 2026 2026");
+}
+
+#[test]
+fn a_file_under_another_name_brings_rows_of_its_own() {
+    let sandbox = Sandbox::new(
+        "flows:\n  f: {home: home, store: out, mode: append, add: {file: \"{file.name}\"}}\n",
+    );
+    parquet(
+        &sandbox,
+        "home/day1.parquet",
+        "[('id', pa.int64())]",
+        "[{'id': 1}]",
+    );
+    built(&sandbox);
+    fs::rename(
+        sandbox.path("home/day1.parquet"),
+        sandbox.path("home/day2.parquet"),
+    )
+    .expect("a new name");
+    built(&sandbox);
+    assert_eq!(
+        read(&sandbox, "out", "file").1,
+        ["1|day1.parquet", "1|day2.parquet"]
+    );
+}
+
+#[test]
+fn a_row_fails_whatever_its_file_says_of_its_columns() {
+    for statistics in ["True", "False"] {
+        let sandbox = Sandbox::new(
+            "flows:\n  f: {home: home, store: out, where: \"a > 5 and cast(b as int32) > 0\"}\n",
+        );
+        let lines = format!(
+            "import sys, os, pyarrow as pa, pyarrow.parquet as pq\n\
+             os.makedirs(sys.argv[1])\n\
+             pq.write_table(pa.table({{'a': [1, None], 'b': ['1', 'x']}}), sys.argv[1] + '/a.parquet', write_statistics={statistics})"
+        );
+        assert_success(&peers::run(&lines, &[sandbox.path("home").as_os_str()]));
+        let ran = failed(&sandbox);
+        assert!(
+            ran.text.contains("row 2: where: 'x' is no int32"),
+            "{}",
+            ran.text
+        );
+    }
+}
+
+#[test]
+fn floats_come_back_from_texts() {
+    let sandbox = Sandbox::new(
+        "flows:\n  there: {home: home, store: there, cast: {d: text, f: text}}\n  \
+         back: {home: {flow: there}, store: back, cast: {d: float64, f: float32}}\n",
+    );
+    parquet(
+        &sandbox,
+        "home/a.parquet",
+        "[('d', pa.float64()), ('f', pa.float32())]",
+        "[{'d': x, 'f': x} for x in (1e23, 1.2345678901234568e20, 0.1, -0.0, 5e-324, 1.7976931348623157e308, float('nan'), float('inf'), -float('inf'), 16777217.0, 3.0, None)]",
+    );
+    built(&sandbox);
+    let lines = "import sys, glob, struct, pyarrow.parquet as pq\n\
+         whole, back = (pq.read_table(glob.glob(f'{sys.argv[1]}/{folder}/*.parquet')[0]) for folder in ('home', 'back'))\n\
+         bits = lambda value: None if value is None else struct.pack('d', value)\n\
+         for name in ('d', 'f'):\n    \
+             assert whole.schema.field(name).type == back.schema.field(name).type\n    \
+             assert [*map(bits, whole[name].to_pylist())] == [*map(bits, back[name].to_pylist())], back[name]";
+    assert_success(&peers::run(lines, &[sandbox.path("").as_os_str()]));
 }

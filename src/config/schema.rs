@@ -451,7 +451,18 @@ fn entities(generator: &mut SchemaGenerator) -> Schema {
 }
 
 fn added_columns(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["object", "null"], "additionalProperties": { "type": ["string", "number", "boolean", "null"] } })
+    let value = json_schema!({ "type": ["string", "number", "boolean"] });
+    let named = json_schema!({
+        "type": "object",
+        "properties": { "name": { "type": "string" }, "value": value },
+        "required": ["name", "value"],
+        "additionalProperties": false
+    });
+    json_schema!({ "anyOf": [
+        { "type": "object", "additionalProperties": { "anyOf": [value, { "type": "null" }] } },
+        { "type": "array", "items": named },
+        { "type": "null" }
+    ] })
 }
 
 fn hash_ids(_: &mut SchemaGenerator) -> Schema {

@@ -57,7 +57,7 @@ pub fn make_flows(
                 &mut problems,
             );
             check_watermark(block, home.as_deref(), &mut problems);
-            let shape = shape(block, home.as_deref(), &mut problems);
+            let shape = shape(block, &mut problems);
             check_on_repeated(config, block, home.as_deref(), &mut problems);
             if block.mode == Some(FlowMode::Append)
                 && store.as_ref().is_some_and(|store| store.adopts())
@@ -100,6 +100,9 @@ pub fn make_flows(
         .iter()
         .for_each(|spare| check_unused_block(spare, &factory, &mut problems));
     resolve_table_upstreams(&mut flows);
+    flows
+        .iter()
+        .for_each(|flow| check_file_values(flow, &mut problems));
     (flows, problems)
 }
 
@@ -146,12 +149,28 @@ fn check_unused_block(spare: &UnusedBlock, factory: &Factory<'_>, problems: &mut
     }
 }
 
+/// Rows of a table have nothing of a file.
+fn check_file_values(flow: &Flow, problems: &mut Problems) {
+    let takes = flow
+        .shape
+        .as_ref()
+        .is_some_and(|shape| shape.has_file_values());
+    if takes && flow.home.as_rows().is_some() {
+        let message = format!(
+            "flow {} adds a column with something of a file, and its home is a table",
+            flow.name
+        );
+        let problem = Problem::new(
+            flow.spans.home,
+            message,
+            "rows of a table come from no file",
+        );
+        problems.push(problem.with_hint("take what stands for the file out of add"));
+    }
+}
+
 /// What becomes of rows and columns, where something is said of it.
-fn shape(
-    block: &FlowBlock,
-    home: Option<&dyn Home>,
-    problems: &mut Problems,
-) -> Option<Arc<Shape>> {
+fn shape(block: &FlowBlock, problems: &mut Problems) -> Option<Arc<Shape>> {
     let name = format!("flow {}", block.name);
     let node = block.shape.as_ref();
     let own = node
@@ -162,18 +181,6 @@ fn shape(
         Some(polish) => with_polish(own, polish, &name, problems),
         None => own,
     };
-    if shape.has_file_values() && home.is_some_and(|home| home.as_rows().is_some()) {
-        let at = node.map_or(block.at, |node| node.span_of("add"));
-        let message = format!(
-            "flow {} adds a column with something of a file, and its home is a table",
-            block.name
-        );
-        problems.push(Problem::new(
-            at,
-            message,
-            "rows of a table come from no file",
-        ));
-    }
     (!shape.is_empty()).then(|| Arc::new(shape))
 }
 

@@ -502,7 +502,7 @@ pub(super) fn type_without_views(dtype: &ArrowDataType) -> ArrowDataType {
 }
 
 /// Lists of entries as the maps that they are, and instants with the name of their zone.
-pub(super) fn lists_to_maps(
+pub(crate) fn lists_to_maps(
     array: &dyn Array,
     to: &ArrowDataType,
 ) -> Result<Box<dyn Array>, String> {
@@ -542,7 +542,7 @@ pub(super) fn lists_to_maps(
 }
 
 /// Maps as the lists of entries that they are stored as.
-pub(super) fn maps_to_lists(
+pub(crate) fn maps_to_lists(
     array: &dyn Array,
     to: &ArrowDataType,
 ) -> Result<Box<dyn Array>, String> {
@@ -565,7 +565,7 @@ pub(super) fn maps_to_lists(
 }
 
 /// The type of lists of entries in the place of maps.
-pub(super) fn type_with_maps_as_lists(dtype: &ArrowDataType) -> ArrowDataType {
+pub(crate) fn type_with_maps_as_lists(dtype: &ArrowDataType) -> ArrowDataType {
     let field = |field: &Field| Field {
         dtype: type_with_maps_as_lists(&field.dtype),
         ..field.clone()

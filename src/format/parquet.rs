@@ -155,7 +155,7 @@ impl Reader for Parquet {
     fn check_projectable(&self, source: &OpenFile) -> Result<(), FormatError> {
         let metadata = footer::read_metadata(source)?;
         let beyond = logical_schema::first_beyond_canonical(root(&metadata));
-        match beyond.or_else(|| key_value_metadata::first_unknown_extension(&metadata)) {
+        match beyond.or_else(|| key_value_metadata::first_unknown_extension(source, &metadata)) {
             Some((column, found)) => Err(FormatError::LostType {
                 path: source.path.clone(),
                 column,

@@ -122,6 +122,12 @@ pub fn append_plan(
                 None => text,
             });
         }
+        // So are rows that hold something of their file's name.
+        let of_file = flow.shape.iter().flat_map(|shape| shape.file_values(name));
+        values.extend(of_file.map(|(name, value)| FolderValue {
+            column: format!("{{{name}}}"),
+            value: Some(value),
+        }));
         values.sort_unstable();
         values
     };

@@ -157,7 +157,11 @@ impl Preparer<'_> {
             latest.map(SetColumns::from_published).unwrap_or_default()
         } else {
             let (recorded, of_home) = if flow.shape.is_some() {
-                (output_columns(&files, format)?, Some(recorded))
+                let mut output = output_columns(&files, format)?;
+                if let Some(latest) = latest.filter(|_| !parts.is_empty()) {
+                    schema_changes::unite_nullability(&mut output, &latest.columns);
+                }
+                (output, Some(recorded))
             } else {
                 (recorded, None)
             };

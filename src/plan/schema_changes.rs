@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::stale::Reason;
 use super::view::PlanView;
-use super::work::FlowWork;
+use super::work::{FlowWork, SetColumns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::format::{FileColumn, Format, OpenFile};
@@ -163,6 +163,30 @@ pub(super) fn check_unchanged_columns(
         ),
     };
     Err(Error::new(ErrorKind::Flow, error).with_hint(hint))
+}
+
+/// What is made of the home's columns is what was made of those of rows that stay.
+///
+/// # Errors
+/// It is not: the columns that differ are named.
+pub(super) fn check_same_output(
+    published: &PublishedSet,
+    columns: &SetColumns,
+    flow: &Flow,
+) -> Result<()> {
+    let is_shaped = published.home_columns.is_some() || columns.of_home.is_some();
+    let changes = column_changes(&published.columns, &columns.recorded);
+    if !is_shaped || changes.is_empty() || published.columns.is_empty() {
+        return Ok(());
+    }
+    let error = format!(
+        "rows that stay have other columns than what is made of the home now: {}",
+        changes.join("; ")
+    );
+    Err(Error::new(ErrorKind::Flow, error).with_hint(format!(
+        "hygge build --force {} reads everything anew",
+        flow.name
+    )))
 }
 
 /// Makes nullable what may be null in others of the set: what these do not say is not known.

@@ -160,6 +160,9 @@ impl Preparer<'_> {
         let mut work = FlowWork::from_state(flow, key, &state);
         work.schema = Some(answer.schema_digest);
         work.columns = table_columns(flow, &answer, published.filter(|_| stays))?;
+        if let Some(published) = published.filter(|_| stays) {
+            schema_changes::check_same_output(published, &work.columns, flow)?;
+        }
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
             work.sequence = published
                 .max_sequence

@@ -172,7 +172,7 @@ impl Binder<'_> {
                         }
                         let common = common_type(&dtype, &value.dtype);
                         let other = || no_operator(node, "coalesce", &[value]);
-                        dtype = common.ok_or_else(other)?;
+                        dtype = common.filter(is_comparable).ok_or_else(other)?;
                     }
                 }
                 let values = values.into_iter().map(|value| widened(value, &dtype));
@@ -509,7 +509,10 @@ fn arithmetic(
                 Operator::Add | Operator::Subtract => {
                     let scale = our_scale.max(their_scale);
                     (
-                        (ours - our_scale).max(theirs - their_scale) + scale + 1,
+                        ours.saturating_sub(our_scale)
+                            .max(theirs.saturating_sub(their_scale))
+                            + scale
+                            + 1,
                         scale,
                     )
                 }

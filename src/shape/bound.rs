@@ -141,10 +141,10 @@ impl BoundShape {
             let place = batch.schema().index_of(name);
             let array = place.map(|place| &batch.arrays()[place]);
             let array = array.ok_or_else(|| RowError::new(None, format!("no column {name}")))?;
-            Ok::<_, RowError>(match &chosen {
-                None => array.clone(),
+            match &chosen {
+                None => Ok::<_, RowError>(array.clone()),
                 Some(chosen) => filter_array(array.as_ref(), chosen),
-            })
+            }
         };
         let as_type = |name: &str, dtype: &ArrowDataType| {
             cast(own(name)?.as_ref(), dtype).map_err(|misfit| {
@@ -318,9 +318,15 @@ fn hashed_column(
         check_castable(&dtype, &ArrowDataType::Utf8View).map_err(|message| {
             ShapeError::new(format!("column {name}: {message}")).of_key("hash_id")
         })?;
+        // What is null in every row is null as a text too.
+        let is_nothing = dtype == ArrowDataType::Null;
         Ok(HashedColumn {
             name: name.clone(),
-            dtype,
+            dtype: if is_nothing {
+                ArrowDataType::Utf8View
+            } else {
+                dtype
+            },
         })
     });
     let of = of.collect::<Result<_, ShapeError>>()?;

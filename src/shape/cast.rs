@@ -236,7 +236,7 @@ fn to_float(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dyn Array>, Cas
                 (_, Some("-Infinity")) => f64::NEG_INFINITY,
                 (_, Some("-0" | "-0.0")) => -0.0,
                 (Some(exact), _) => exact
-                    .and_then(|exact| float_of(exact, is_wide))
+                    .and_then(|exact| float_of(exact, is_wide, texts.is_some()))
                     .ok_or_else(|| misfit(array, row))?,
             };
             values.push(value);
@@ -258,20 +258,19 @@ fn floats<T: NativeType + Into<f64>>(array: &dyn Array) -> Option<Vec<Option<f64
     Some(found.iter().map(value).collect())
 }
 
-/// The float that is this number.
-fn float_of(exact: ExactNumber, is_wide: bool) -> Option<f64> {
+/// The float that is this number; of a text, also the one whose shortest digits it has.
+fn float_of(exact: ExactNumber, is_wide: bool, is_text: bool) -> Option<f64> {
     let text = exact.scientific();
-    let (value, back) = if is_wide {
+    let (value, digits) = if is_wide {
         let value: f64 = text.parse().ok()?;
-        (
-            value,
-            ExactNumber::from_float(value, &format!("{value:e}"))?,
-        )
+        (value, format!("{value:e}"))
     } else {
         let value: f32 = text.parse().ok()?;
-        (value.into(), float32_digits(value)?)
+        (f64::from(value), format!("{value:e}"))
     };
-    back.is(exact).then_some(value)
+    let is_exact = ExactNumber::from_float(value, &digits).is_some_and(|back| back.is(exact));
+    let is_shortest = || ExactNumber::parse(&digits).is_some_and(|back| back.is(exact));
+    (value.is_finite() && (is_exact || is_text && is_shortest())).then_some(value)
 }
 
 fn to_boolean(array: &dyn Array) -> Result<Box<dyn Array>, CastError> {

@@ -38,6 +38,23 @@ pub fn read_shape(node: &Node, name: &str, problems: &mut Problems) -> Shape {
     }
 }
 
+/// True for a column of a list: its name and its value.
+fn is_named_value(item: &Node) -> bool {
+    let is_known = |key: &str| matches!(key, "name" | "value");
+    let mut keys = item.entries().iter();
+    item.get("name").and_then(Node::text).is_some()
+        && item.get("value").is_some()
+        && keys.all(|(key, _)| is_known(&key.name))
+}
+
+/// True for a text that is the moment of the run, and nothing else.
+fn is_run_time(text: &str) -> bool {
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'));
+    inner.is_some_and(|inner| inner.trim() == RUN_TIME)
+}
+
 /// Adds what the store's `polish` asks for. It stands for keys of the flow that do the same in
 /// another order, and not beside them.
 pub fn with_polish(shape: Shape, polish: &Node, name: &str, problems: &mut Problems) -> Shape {
@@ -120,20 +137,34 @@ impl ShapeReader<'_> {
         let Some(node) = self.node.get("add") else {
             return Vec::new();
         };
-        if !matches!(node.value, NodeValue::Map(_)) {
-            let message = format!("add of {} is {}", self.name, node.value.describe());
-            let hint = "add: {loaded_from: \"{file.name}\", batch: 7}".to_string();
-            self.report(
-                node.at,
-                message,
-                "expected a map of columns and values",
-                Some(hint),
-            );
-            return Vec::new();
+        let mut columns: Vec<(String, &Node)> = Vec::new();
+        match &node.value {
+            NodeValue::Map(entries) => {
+                columns.extend(entries.iter().map(|(key, value)| (key.name.clone(), value)));
+            }
+            NodeValue::List(items) if items.iter().all(is_named_value) => {
+                let named = |item| {
+                    Some((
+                        Node::text(Node::get(item, "name")?)?.to_string(),
+                        Node::get(item, "value")?,
+                    ))
+                };
+                columns.extend(items.iter().filter_map(named));
+            }
+            other => {
+                let message = format!("add of {} is {}", self.name, other.describe());
+                let hint = "add: {loaded_from: \"{file.name}\", batch: 7}".to_string();
+                let label = "expected a map of columns and values";
+                self.report(node.at, message, label, Some(hint));
+            }
         }
         let mut added = Vec::new();
-        for (key, value) in node.entries() {
-            let name = key.name.clone();
+        for (name, value) in columns {
+            if name.trim().is_empty() {
+                let message = format!("add of {} has a column without a name", self.name);
+                self.report(value.at, message, "expected a name before it", None);
+                continue;
+            }
             let text = match &value.value {
                 NodeValue::Bool(value) => {
                     added.push(AddedColumn {
@@ -173,9 +204,7 @@ impl ShapeReader<'_> {
                 }
             };
             match placeholders(text) {
-                Ok(found)
-                    if found == [RUN_TIME] && text.trim_matches(['{', '}', ' ']) == RUN_TIME =>
-                {
+                Ok(_) if is_run_time(text) => {
                     added.push(AddedColumn {
                         name,
                         value: AddedValue::RunTime,
@@ -229,6 +258,20 @@ impl ShapeReader<'_> {
                 self.report(at, message, "expected a map with name and of", Some(hint));
                 continue;
             };
+            let items = item.get("of").map_or(0, |of| match &of.value {
+                NodeValue::List(items) => items.len(),
+                _ => 1,
+            });
+            if of.len() != items || name.trim().is_empty() {
+                let message = format!("hash_id of {} has what is no name of a column", self.name);
+                self.report(
+                    item.at,
+                    message,
+                    "expected texts",
+                    Some("names that are numbers stand in quotes".into()),
+                );
+                continue;
+            }
             found.push(HashId {
                 is_binary: false,
                 name: name.to_string(),

@@ -17,7 +17,7 @@ use crate::connection::types::ColumnType;
 const MAX_DEPTH: usize = 100;
 
 /// Operators of an expression: a chain of them has as many levels.
-const MAX_OPERATORS: usize = 1000;
+const MAX_OPERATORS: usize = 2000;
 
 /// An expression.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,8 +192,21 @@ impl Expression {
             return Err(SyntaxError::new("it is empty").with_hint("amount > 0 and state = 'paid'"));
         }
         let is_operator = |token: &Token| match token {
-            Token::Word(word) => matches!(word.keyword, Keyword::AND | Keyword::OR),
-            Token::Plus | Token::Minus | Token::Mul | Token::StringConcat => true,
+            Token::Word(word) => matches!(
+                word.keyword,
+                Keyword::AND
+                    | Keyword::OR
+                    | Keyword::NOT
+                    | Keyword::IS
+                    | Keyword::IN
+                    | Keyword::BETWEEN
+                    | Keyword::LIKE
+                    | Keyword::COLLATE
+                    | Keyword::AT
+            ),
+            Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::StringConcat => true,
+            Token::Eq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => true,
+            Token::DoubleColon | Token::LBracket | Token::Period => true,
             _ => false,
         };
         let operators = tokens.iter().filter(|token| is_operator(&token.token));
@@ -412,7 +425,7 @@ fn node_kind(parsed: &Expr, depth: usize) -> Result<NodeKind, SyntaxError> {
             let equal = |other: &Expr| {
                 Ok(Node {
                     kind: K::Compare(Comparison::Equal, boxed(expr)?, boxed(other)?),
-                    text: parsed.to_string(),
+                    text: format!("{expr} = {other}"),
                 })
             };
             let any = list.iter().map(equal).collect::<Result<Vec<_>, _>>()?;

@@ -75,11 +75,19 @@ fn without_fraction(text: &str) -> Option<(String, i128)> {
     let Some(point) = text.find('.') else {
         return Some((text.to_string(), 0));
     };
-    let behind = &text[point + 1..];
+    let (before, behind) = (&text[..point], &text[point + 1..]);
+    // Behind the seconds, and nowhere else.
+    let has_seconds = match before.as_bytes() {
+        [.., b':', one, two, b':', three, four] => [one, two, three, four]
+            .iter()
+            .all(|digit| digit.is_ascii_digit()),
+        _ => false,
+    };
     let end = behind.find(|letter: char| !letter.is_ascii_digit());
     let (digits, rest) = behind.split_at(end.unwrap_or(behind.len()));
     let (nanos, beyond) = digits.split_at(digits.len().min(9));
-    if digits.is_empty() || beyond.bytes().any(|digit| digit != b'0') {
+    let is_over = rest.is_empty() || rest.starts_with(['Z', '+', '-', ' ']);
+    if !has_seconds || !is_over || digits.is_empty() || beyond.bytes().any(|digit| digit != b'0') {
         return None;
     }
     let nanos: i128 = format!("{nanos:0<9}").parse().ok()?;
@@ -145,6 +153,15 @@ mod tests {
         assert_eq!(parse("2026-01-31 12:00:00", &utc), None, "of which zone?");
         assert_eq!(parse("2026-01-31 12:00:00Z", &local), None);
         assert_eq!(parse("2026-02-30", &local), None);
+        for wrong in [
+            "2026-01-31.5",
+            "2026.5-01-31",
+            "2026-01-31 12:30.5",
+            "2026-01-31 12:30:00.5x",
+        ] {
+            assert_eq!(parse(wrong, &local), None, "{wrong}");
+        }
+        assert_eq!(parse("12:30.5", &time), None);
         assert_eq!(count(1, &utc), None, "a nanosecond");
     }
 }

@@ -206,8 +206,34 @@ impl PolishReader<'_> {
         items
     }
 
+    /// A value that is true or false.
+    fn flag(&mut self, node: &Node, key: &str, default: bool) -> bool {
+        match node.get(key).map(|node| &node.value) {
+            None => default,
+            Some(NodeValue::Bool(value)) => *value,
+            Some(other) => {
+                let what = format!("has {} as {key}", other.describe());
+                let hint = format!("{key}: true");
+                self.report(node.span_of(key), what, "expected true or false", &hint);
+                default
+            }
+        }
+    }
+
+    /// A value that is a text.
+    fn word<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
+        let found = node.get(key)?;
+        if found.text().is_none() {
+            let what = format!("has {} as {key}", found.value.describe());
+            let hint = "texts that are numbers stand in quotes";
+            self.report(found.at, what, "expected a text", hint);
+        }
+        found.text()
+    }
+
     fn column_name(&mut self, item: &Node) -> Option<String> {
         let name = item.get("name").and_then(Node::text);
+        let name = name.filter(|name| !name.trim().is_empty());
         if name.is_none() {
             self.report(
                 item.at,
@@ -226,15 +252,19 @@ impl PolishReader<'_> {
                 .get("from_columns")
                 .map(Node::texts)
                 .unwrap_or_default();
-            if of.is_empty() {
+            let items = item.get("from_columns").map_or(0, |of| match &of.value {
+                NodeValue::List(items) => items.len(),
+                _ => 1,
+            });
+            if of.is_empty() || of.len() != items {
                 self.report(
                     item.at,
-                    "has an id of no column",
+                    "has an id of what is no column",
                     "expected the key from_columns here",
                     "from_columns: [country, number]",
                 );
             }
-            let algorithm = item.get("algo").and_then(Node::text).unwrap_or("sha256");
+            let algorithm = self.word(item, "algo").unwrap_or("sha256");
             if algorithm != "sha256" {
                 let at = item.span_of("algo");
                 self.report(
@@ -244,11 +274,11 @@ impl PolishReader<'_> {
                     "algo: sha256",
                 );
             }
-            let hex = item.get("hex").map(|hex| hex.value.clone());
+            let is_hex = self.flag(item, "hex", true);
             found.extend(self.column_name(item).map(|name| HashId {
                 name,
                 of: of.into_iter().map(|(name, _)| name.to_string()).collect(),
-                is_binary: hex == Some(NodeValue::Bool(false)),
+                is_binary: !is_hex,
             }));
         }
         found
@@ -259,9 +289,7 @@ impl PolishReader<'_> {
             return NameRules::default();
         };
         self.check_keys(columns, &["remove_special", "remove_spaces", "case"]);
-        let is_true =
-            |key: &str| columns.get(key).map(|node| &node.value) == Some(&NodeValue::Bool(true));
-        let case = match columns.get("case").and_then(Node::text) {
+        let case = match self.word(columns, "case") {
             None => None,
             Some("snake") => Some(NameCase::Snake),
             Some("camel") => Some(NameCase::Camel),
@@ -278,8 +306,8 @@ impl PolishReader<'_> {
             }
         };
         NameRules {
-            remove_special: is_true("remove_special"),
-            remove_spaces: is_true("remove_spaces"),
+            remove_special: self.flag(columns, "remove_special", false),
+            remove_spaces: self.flag(columns, "remove_spaces", false),
             case,
         }
     }
@@ -319,8 +347,7 @@ impl PolishReader<'_> {
             NodeValue::Bool(enabled) => (*enabled, None),
             _ => {
                 self.check_keys(marker, &["enabled", "value"]);
-                let enabled = marker.get("enabled").map(|node| &node.value);
-                (enabled == Some(&NodeValue::Bool(true)), marker.get("value"))
+                (self.flag(marker, "enabled", false), marker.get("value"))
             }
         };
         let value = match value.map(|node| &node.value) {
@@ -346,8 +373,10 @@ impl PolishReader<'_> {
     fn timestamps(&mut self, node: &Node) -> Vec<AddedColumn> {
         let mut found = Vec::new();
         for item in self.items(node, "timestamps", &["name", "source", "type", "format"]) {
-            let word = |key: &str| item.get(key).and_then(Node::text);
-            if word("source").is_some_and(|source| source != "now_utc") {
+            if self
+                .word(item, "source")
+                .is_some_and(|source| source != "now_utc")
+            {
                 let at = item.span_of("source");
                 self.report(
                     at,
@@ -356,8 +385,8 @@ impl PolishReader<'_> {
                     "source: now_utc; a rebuild on another machine would have another zone",
                 );
             }
-            let format = word("format").unwrap_or(DEFAULT_FORMAT);
-            let value = match word("type").unwrap_or("datetime") {
+            let format = self.word(item, "format").unwrap_or(DEFAULT_FORMAT);
+            let value = match self.word(item, "type").unwrap_or("datetime") {
                 "datetime" => AddedValue::RunTime,
                 "string" => AddedValue::RunTimeText(format.to_string()),
                 other => {

@@ -15,16 +15,9 @@ use crate::format::batch::RecordBatch;
 pub(super) fn is_never_true(node: &TypedNode, bounds: &ColumnBounds) -> bool {
     match &node.kind {
         TypedKind::Constant(array) => truth_of(array.as_ref()) != Some(true),
+        // Where nothing decides for a row whose value is null, what stands behind it is computed.
         TypedKind::All(all) => {
-            for node in all {
-                if is_never_true(node, bounds) {
-                    return true;
-                }
-                if can_fail(node) {
-                    return false;
-                }
-            }
-            false
+            !all.iter().any(can_fail) && all.iter().any(|node| is_never_true(node, bounds))
         }
         TypedKind::Any(all) => all.iter().all(|node| is_never_true(node, bounds)),
         TypedKind::Compare(how, one, other) => match (&one.kind, &other.kind) {

@@ -271,6 +271,11 @@ impl<'a> BatchReader<'a> {
     pub(super) fn decode_batch(&mut self, number: usize) -> Result<RecordBatch, FormatError> {
         let found = self.batches.get(number).copied();
         let (place, message) = found.ok_or_else(|| self.batch_error(number, " is not there"))?;
+        if self.chosen.as_ref().is_some_and(Vec::is_empty) {
+            let rows = usize::try_from(message.rows)
+                .map_err(|error| self.batch_error(number, &format!(": {error}")))?;
+            return Ok(RecordBatch::new(rows, Arc::default(), Vec::new()));
+        }
         self.load_dictionaries(place)?;
         let decoded = |only: Option<&[usize]>| {
             self.with_message(&message, |metadata, dictionaries, bytes| {

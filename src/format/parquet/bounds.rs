@@ -71,6 +71,13 @@ fn chunk_bounds(
     column: &BoundedColumn<'_>,
 ) -> Option<(Box<dyn Array>, Box<dyn Array>)> {
     let statistics: &ThriftStruct = chunk.meta.get_struct(12)?;
+    // Writers may cut bounds short, and say so.
+    if [7, 8]
+        .iter()
+        .any(|exact| statistics.get_bool(*exact) == Some(false))
+    {
+        return None;
+    }
     let number = |id: i16| number(statistics.binary(id)?, column.leaf);
     let (smallest, largest) = (number(6)?, number(5)?);
     if smallest > largest {
@@ -88,7 +95,9 @@ fn number(bytes: &[u8], leaf: &Leaf) -> Option<i128> {
         (SortOrder::Signed, 2, 8) => i64::from_le_bytes(bytes.try_into().ok()?).into(),
         (SortOrder::Unsigned, 1, 4) => u32::from_le_bytes(bytes.try_into().ok()?).into(),
         (SortOrder::Unsigned, 2, 8) => u64::from_le_bytes(bytes.try_into().ok()?).into(),
-        (SortOrder::Decimal, 6 | 7, 1..=16) => {
+        (SortOrder::Decimal, 7, length @ 1..=16)
+            if leaf.element.get_i32(2) == i64::try_from(length).ok() =>
+        {
             let is_negative = bytes.first().is_some_and(|first| first & 0x80 > 0);
             let fill = if is_negative { 0xff } else { 0 };
             let mut whole = [fill; 16];

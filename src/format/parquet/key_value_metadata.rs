@@ -452,7 +452,10 @@ fn read_arrow_schema(encoded: &str) -> Option<(ArrowSchema, Metadata)> {
 
 /// The first column whose values Arrow's metadata calls those of a type that is built upon another
 /// and that arrays do not have, with what it is called.
-pub(super) fn first_unknown_extension(metadata: &ParquetMetaData) -> Option<(String, String)> {
+pub(super) fn first_unknown_extension(
+    source: &OpenFile,
+    metadata: &ParquetMetaData,
+) -> Option<(String, String)> {
     fn walk(above: &str, field: &ArrowField) -> Option<(String, String)> {
         let path = format!("{above}{}", field.name);
         let noted = field
@@ -473,7 +476,10 @@ pub(super) fn first_unknown_extension(metadata: &ParquetMetaData) -> Option<(Str
     }
     let noted = KeyValueMetadata::from_metadata(metadata).0;
     let (columns, _) = read_arrow_schema(noted.get(ARROW_SCHEMA)?)?;
-    columns.iter_values().find_map(|field| walk("", field))
+    let mut wanted = columns
+        .iter_values()
+        .filter(|field| source.has_column(&field.name));
+    wanted.find_map(|field| walk("", field))
 }
 
 /// The bytes that are written in base64, by RFC 4648.
