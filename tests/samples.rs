@@ -64,6 +64,10 @@ const SAMPLES: &[(&str, &[Made])] = &[
             ("database/report", 40, 1),
         ],
     ),
+    (
+        "shapes.yml",
+        &[("shapes/paid", 410, 1), ("shapes/few", 335, 4)],
+    ),
     ("variables.yml", &[("variables", 180, 1)]),
     (
         "project/hygge.yml",

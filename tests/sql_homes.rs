@@ -716,6 +716,11 @@ fn a_config_with_a_table_is_checked() {
             "needs the connection \"shpo\"",
         ),
         ("home: {type: sql, table: t}", "has no connection"),
+        ("home: {table: t}", "home of flow a has no connection"),
+        (
+            "home: {query: select 1}",
+            "home of flow a has no connection",
+        ),
         ("home: {connection: shop, table: a.b.c}", "names no table"),
         (
             "home: {connection: shop, table: t, slice: {column: at}}",

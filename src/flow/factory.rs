@@ -66,6 +66,8 @@ const HOMES: &[Registration<dyn Home>] = &[
 
 /// Keys by which a home or a store says what it is, where it has no `type:`.
 const IMPLIED_TYPES: [(&str, &str); 2] = [("flow", "flow"), ("connection", "sql")];
+/// Keys by which one without any of those and without a path is a table: the connection is then asked for.
+const TABLE_KEYS: [&str; 2] = ["table", "query"];
 
 /// The kinds of stores, the default first.
 const STORES: &[Registration<dyn Store>] = &[
@@ -413,10 +415,14 @@ impl<'a> Factory<'a> {
 
 /// The kind that a block without a type is of.
 fn infer_kind<'k, T: ?Sized>(kinds: &'k [Registration<T>], node: &Node) -> &'k Registration<T> {
+    let has = |key: &str| node.get(key).is_some();
+    let is_table = !has("path") && TABLE_KEYS.into_iter().any(has);
     let is_marked = |kind: &&Registration<T>| {
-        IMPLIED_TYPES
-            .iter()
-            .any(|(key, word)| node.get(key).is_some() && kind.type_names() == [*word])
+        let means = |word| kind.type_names() == [word];
+        (is_table && means("sql"))
+            || IMPLIED_TYPES
+                .iter()
+                .any(|(key, word)| has(key) && means(*word))
     };
     kinds.iter().find(is_marked).unwrap_or(&kinds[0])
 }
