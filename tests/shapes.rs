@@ -977,7 +977,7 @@ fn long_conditions_are_read_or_refused() {
         ),
         (
             format!("{}id{} > 0", "(".repeat(500), ")".repeat(500)),
-            "expected an expression",
+            "too many levels",
         ),
         (
             vec!["id = 1"; 5000].join(" or "),

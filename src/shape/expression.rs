@@ -15,6 +15,7 @@ use crate::connection::types::ColumnType;
 
 /// Levels of an expression: it is walked down.
 const MAX_DEPTH: usize = 100;
+const TOO_DEEP: &str = "it has too many levels, one inside the other";
 
 /// Operators of an expression: a chain of them has as many levels.
 const MAX_OPERATORS: usize = 2000;
@@ -302,6 +303,9 @@ fn parser_message(message: &str) -> String {
     let message = message
         .strip_prefix("sql parser error: ")
         .unwrap_or(message);
+    if message.starts_with("recursion limit exceeded") {
+        return TOO_DEEP.to_string();
+    }
     let end = message.find(" at Line: ").unwrap_or(message.len());
     let mut message = message[..end].replace("EOF", "the end");
     if let Some(first) = message.get(..1) {
@@ -322,7 +326,7 @@ fn node(parsed: &Expr, depth: usize) -> Result<Node, SyntaxError> {
 fn node_kind(parsed: &Expr, depth: usize) -> Result<NodeKind, SyntaxError> {
     use NodeKind as K;
     if depth > MAX_DEPTH {
-        return Err(SyntaxError::new("it has too many levels"));
+        return Err(SyntaxError::new(TOO_DEEP));
     }
     let inner = |parsed: &Expr| node(parsed, depth + 1);
     let boxed = |parsed: &Expr| inner(parsed).map(Box::new);
