@@ -1,6 +1,7 @@
 //! Every step on the disk: a process that ends at any of them, and a power cut after any of them.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use serde_json::Value;
 
@@ -256,6 +257,48 @@ fn a_process_that_ends_at_any_step_is_made_good_by_the_next() {
         );
         assert!(step > 4, "{} has only {step} steps", case.name);
     }
+}
+
+/// Copied folders have other inode numbers, and one that the receipt has may be another's.
+#[test]
+fn an_inode_number_that_is_another_folders_by_chance_misleads_nobody() {
+    let mut tried = 0;
+    for case in CASES
+        .iter()
+        .filter(|case| case.name == "rebuild" || case.name == "latest again")
+    {
+        let (sandbox, undisturbed) = (case.prepared(), case.prepared());
+        let saved = sandbox.save();
+        assert_eq!(undisturbed.run(case.command).code, 0);
+        for step in 1.. {
+            let mut is_over = false;
+            for folder in ["store", ".hygge/store.next"] {
+                sandbox.reset(&saved);
+                let fail = format!("abort:{step}");
+                is_over = sandbox
+                    .run_with(&[("HYGGE_FAIL", &fail)], case.command)
+                    .code
+                    == 0;
+                let text =
+                    fs::read_to_string(sandbox.path(".hygge/store.json")).expect("a receipt");
+                let mut receipt: Value = serde_json::from_str(&text).expect("JSON");
+                let Ok(found) = fs::metadata(sandbox.path(folder)) else {
+                    continue;
+                };
+                if receipt["pending"].is_null() {
+                    continue;
+                }
+                receipt["pending_inode"] = found.ino().into();
+                sandbox.write(".hygge/store.json", receipt.to_string());
+                case.is_mended(&sandbox, &undisturbed, &format!("step {step}, {folder}"));
+                tried += 1;
+            }
+            if is_over {
+                break;
+            }
+        }
+    }
+    assert!(tried > 8, "only {tried} were tried");
 }
 
 #[test]

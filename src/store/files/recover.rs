@@ -134,17 +134,18 @@ fn is_exchanged(
             && is_folder(&paths.previous_set)?
             && matches_manifest(&paths.next, &pending.manifest)?);
     }
-    match receipt.pending_inode {
-        Some(laid_out) if live == Some(laid_out) => Ok(true),
-        Some(laid_out) if next == Some(laid_out) => Ok(false),
-        // The folders were copied since: only what is in them can tell.
-        _ => {
-            let is_old = match &receipt.published {
-                Some(published) => matches_manifest(&paths.live, &published.manifest)?,
-                None => false,
-            };
-            Ok(!is_old && matches_manifest(&paths.live, &pending.manifest)?)
-        }
+    let is_live = |set: Option<&PublishedSet>| {
+        set.map_or(Ok(false), |set| {
+            matches_manifest(&paths.live, &set.manifest)
+        })
+    };
+    let published = receipt.published.as_ref();
+    // Where the folders were copied since, another one may have the number by chance: it counts
+    // only where what is in the folder does not say otherwise.
+    if live == receipt.pending_inode {
+        Ok(!is_live(published)? || is_live(Some(pending))?)
+    } else {
+        Ok(is_live(Some(pending))? && !is_live(published)?)
     }
 }
 
