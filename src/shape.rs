@@ -35,6 +35,7 @@ pub use expression::{Expression, SyntaxError};
 pub use polish::{NameRules, Polish};
 pub use template::{PLACEHOLDERS, placeholders};
 
+use crate::config::node::NodeValue;
 use crate::config::schema::{Casing, NameCase};
 use crate::connection::types::ColumnType;
 use crate::format::WantedColumns;
@@ -225,14 +226,8 @@ impl Shape {
 
     /// The placeholders of its texts.
     fn placeholders(&self) -> Vec<&'static str> {
-        let mut found = Vec::new();
-        for added in self.all_added() {
-            match &added.value {
-                AddedValue::Text(text) => found.extend(placeholders(text).unwrap_or_default()),
-                AddedValue::RunTime | AddedValue::RunTimeText(_) => found.push(template::RUN_TIME),
-                AddedValue::Boolean(_) | AddedValue::Integer(_) | AddedValue::Float(_) => {}
-            }
-        }
+        let values = self.all_added().map(|added| &added.value);
+        let mut found: Vec<_> = values.flat_map(AddedValue::placeholders).collect();
         found.sort_unstable();
         found.dedup();
         found
@@ -257,13 +252,7 @@ impl Shape {
 
     /// What is to be known of it, in words.
     pub fn remark(&self) -> Option<String> {
-        let has = |added: &&AddedColumn| match &added.value {
-            AddedValue::RunTime | AddedValue::RunTimeText(_) => true,
-            AddedValue::Text(text) => {
-                placeholders(text).is_ok_and(|found| found.contains(&template::RUN_TIME))
-            }
-            _ => false,
-        };
+        let has = |added: &&AddedColumn| added.value.placeholders().contains(&template::RUN_TIME);
         let name = &self.all_added().find(has)?.name;
         Some(format!(
             "column {name} holds the moment in which its rows were moved: a rebuild gives other bytes, and flows behind this one run"
@@ -320,6 +309,25 @@ impl Shape {
 impl Eq for AddedValue {}
 
 impl AddedValue {
+    /// A value that is no text.
+    fn from_node(node: &NodeValue) -> Option<Self> {
+        match node {
+            NodeValue::Bool(value) => Some(Self::Boolean(*value)),
+            NodeValue::Integer(value) => Some(Self::Integer(*value)),
+            NodeValue::Float(value) if value.is_finite() => Some(Self::Float(*value)),
+            _ => None,
+        }
+    }
+
+    /// The placeholders that stand in it.
+    fn placeholders(&self) -> Vec<&'static str> {
+        match self {
+            Self::Text(text) => placeholders(text).unwrap_or_default(),
+            Self::RunTime | Self::RunTimeText(_) => vec![template::RUN_TIME],
+            Self::Boolean(_) | Self::Integer(_) | Self::Float(_) => Vec::new(),
+        }
+    }
+
     fn to_json(&self) -> Value {
         match self {
             Self::Boolean(value) => json!(value),

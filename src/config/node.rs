@@ -144,6 +144,16 @@ impl Node {
             .collect()
     }
 
+    /// The same where there are some, and nothing else is among them.
+    pub fn only_texts(&self) -> Option<Vec<(&str, Span)>> {
+        let items = match &self.value {
+            NodeValue::List(items) => items.len(),
+            _ => 1,
+        };
+        let texts = self.texts();
+        (!texts.is_empty() && texts.len() == items).then_some(texts)
+    }
+
     /// How many values are in it.
     pub fn value_count(&self) -> usize {
         match &self.value {

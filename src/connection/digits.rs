@@ -1,7 +1,6 @@
-//! Whole numbers as decimal digits, for texts of which there is one for each value of a column.
+//! Whole numbers and decimals as digits, for texts of which there is one for each value of a column.
 //!
-//! Formats of the standard library take several times as long. It knows nothing of signs and
-//! points.
+//! Formats of the standard library take several times as long.
 
 /// The digits that a number of 128 bits has at most.
 const MAX_DIGITS: usize = 39;
@@ -35,6 +34,28 @@ pub fn digits(number: u128, least: usize, room: &mut DigitBuffer) -> &str {
 /// Adds the digits of a small number.
 pub fn put(out: &mut String, number: u64, least: usize) {
     out.push_str(digits(number.into(), least, &mut [0; MAX_DIGITS]));
+}
+
+/// A decimal as text.
+pub fn format_decimal(number: i128, scale: u8) -> String {
+    let mut text = String::new();
+    put_decimal(&mut text, number, scale);
+    text
+}
+
+/// Adds a decimal.
+pub fn put_decimal(out: &mut String, number: i128, scale: u8) {
+    let (scale, mut room) = (usize::from(scale), [0; 39]);
+    let digits = digits(number.unsigned_abs(), scale + 1, &mut room);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    if number < 0 {
+        out.push('-');
+    }
+    out.push_str(whole);
+    if scale > 0 {
+        out.push('.');
+        out.push_str(fraction);
+    }
 }
 
 #[cfg(test)]

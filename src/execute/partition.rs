@@ -156,10 +156,9 @@ impl PartitionTask<'_> {
             before += rows.height() as u64;
             match &shape {
                 None => Ok(ShapedRows { rows, filtered: 0 }),
-                Some(shape) => shape.apply(&rows).map_err(|error| FormatError::Row {
-                    place: format!("partition {}", state.partitions[self.partition].name),
-                    row: error.row.map(|row| first_row + row as u64 + 1),
-                    error,
+                Some(shape) => shape.apply(&rows).map_err(|error| {
+                    let place = format!("partition {}", state.partitions[self.partition].name);
+                    FormatError::of_row(error, place, first_row)
                 }),
             }
         };

@@ -144,6 +144,12 @@ pub enum FormatError {
 }
 
 impl FormatError {
+    /// Nothing can become of a row of a batch, whose first is the row `first_row` of a place.
+    pub(crate) fn of_row(error: RowError, place: String, first_row: u64) -> Self {
+        let row = error.row.map(|row| first_row + row as u64 + 1);
+        Self::Row { place, row, error }
+    }
+
     /// For `map_err`: the error of one action on one file.
     pub fn for_action<E: std::fmt::Display>(
         action: &'static str,

@@ -210,69 +210,27 @@ impl Projection {
         path: &'p Path,
         first_row: u64,
     ) -> Result<ProjectedRows<'p>, FormatError> {
+        let schema = self.home_schema(file)?;
         Ok(ProjectedRows {
             projection: self,
-            shape: self.bind_shape(&self.home_schema(file)?)?,
+            columns: self.read_columns(),
+            shape: self.bind_shape(&schema)?,
+            schema: Arc::new(schema),
             path,
             next_row: first_row,
         })
     }
+}
 
-    /// Makes the home's columns of rows of a file, of which the first is its row `first_row`.
-    ///
-    /// # Errors
-    /// A value has no place in the wider type.
-    fn home_columns(
-        &self,
-        batch: &RecordBatch,
-        path: &Path,
-        first_row: u64,
-    ) -> Result<RecordBatch, FormatError> {
-        let schema = self.home_schema(batch.schema())?;
-        let column = |column: &ProjectedColumn| {
-            let own = || {
-                let place = batch.schema().index_of(column.name.as_str());
-                let place = place.ok_or_else(|| missing_column(&column.name))?;
-                Ok::<_, FormatError>(&batch.arrays()[place])
-            };
-            match &column.source {
-                ColumnSource::Column => own().cloned(),
-                ColumnSource::Widened(field) => {
-                    let wide = widen(own()?.as_ref(), &field.dtype);
-                    wide.map_err(|error| match error {
-                        WideningError::Misfit(misfit) => FormatError::Misfit {
-                            path: path.to_path_buf(),
-                            column: column.name.clone(),
-                            row: first_row + misfit.row as u64 + 1,
-                            value: misfit.value,
-                            wanted: type_name(&field.dtype),
-                        },
-                        WideningError::Type(error) => FormatError::Encode(format!(
-                            "{}: column {}: {error}",
-                            path.display(),
-                            column.name
-                        )),
-                    })
-                }
-                ColumnSource::Constant(field) => {
-                    let value = self.values.get(&column.name).map(String::as_str);
-                    let array = constant_array(&field.dtype, value, batch.height());
-                    array.ok_or_else(|| {
-                        let (value, wanted) = (value.unwrap_or_default(), type_name(&field.dtype));
-                        FormatError::Encode(format!(
-                            "{}: column {}: {value:?} is no {wanted}",
-                            path.display(),
-                            column.name
-                        ))
-                    })
-                }
-            }
-        };
-        let columns = self.read_columns().into_iter();
-        let arrays = columns.map(column).collect::<Result<_, _>>()?;
-        RecordBatch::try_new(batch.height(), schema.into(), arrays)
-            .map_err(|error| FormatError::Encode(error.to_string()))
-    }
+/// Rows of a file on their way, one batch after another.
+pub(super) struct ProjectedRows<'p> {
+    projection: &'p Projection,
+    /// Those of its columns that are read, and what they are.
+    columns: Vec<&'p ProjectedColumn>,
+    schema: Arc<ArrowSchema>,
+    shape: Option<BoundShape>,
+    path: &'p Path,
+    next_row: u64,
 }
 
 impl ProjectedRows<'_> {
@@ -309,17 +267,7 @@ impl ProjectedRows<'_> {
         let shape = self.shape.as_ref();
         shape.is_some_and(|shape| shape.leaves_out(&of_home))
     }
-}
 
-/// Rows of a file on their way, one batch after another.
-pub(super) struct ProjectedRows<'p> {
-    projection: &'p Projection,
-    shape: Option<BoundShape>,
-    path: &'p Path,
-    next_row: u64,
-}
-
-impl ProjectedRows<'_> {
     /// What becomes of the next rows.
     ///
     /// # Errors
@@ -327,15 +275,68 @@ impl ProjectedRows<'_> {
     pub(super) fn next(&mut self, batch: &RecordBatch) -> Result<ShapedRows, FormatError> {
         let first = self.next_row;
         self.next_row += batch.height() as u64;
-        let rows = self.projection.home_columns(batch, self.path, first)?;
+        let rows = self.home_columns(batch, first)?;
         let Some(shape) = &self.shape else {
             return Ok(ShapedRows { rows, filtered: 0 });
         };
-        shape.apply(&rows).map_err(|error| FormatError::Row {
-            place: self.path.display().to_string(),
-            row: error.row.map(|row| first + row as u64 + 1),
-            error,
-        })
+        let place = || self.path.display().to_string();
+        let shaped = shape.apply(&rows);
+        shaped.map_err(|error| FormatError::of_row(error, place(), first))
+    }
+
+    /// The home's columns of rows of the file, of which the first is its row `first_row`.
+    ///
+    /// # Errors
+    /// A value has no place in the wider type.
+    fn home_columns(
+        &self,
+        batch: &RecordBatch,
+        first_row: u64,
+    ) -> Result<RecordBatch, FormatError> {
+        let path = self.path;
+        let column = |column: &ProjectedColumn| {
+            let own = || {
+                let place = batch.schema().index_of(column.name.as_str());
+                let place = place.ok_or_else(|| missing_column(&column.name))?;
+                Ok::<_, FormatError>(&batch.arrays()[place])
+            };
+            match &column.source {
+                ColumnSource::Column => own().cloned(),
+                ColumnSource::Widened(field) => {
+                    let wide = widen(own()?.as_ref(), &field.dtype);
+                    wide.map_err(|error| match error {
+                        WideningError::Misfit(misfit) => FormatError::Misfit {
+                            path: path.to_path_buf(),
+                            column: column.name.clone(),
+                            row: first_row + misfit.row as u64 + 1,
+                            value: misfit.value,
+                            wanted: type_name(&field.dtype),
+                        },
+                        WideningError::Type(error) => FormatError::Encode(format!(
+                            "{}: column {}: {error}",
+                            path.display(),
+                            column.name
+                        )),
+                    })
+                }
+                ColumnSource::Constant(field) => {
+                    let value = self.projection.values.get(&column.name).map(String::as_str);
+                    let array = constant_array(&field.dtype, value, batch.height());
+                    array.ok_or_else(|| {
+                        let (value, wanted) = (value.unwrap_or_default(), type_name(&field.dtype));
+                        FormatError::Encode(format!(
+                            "{}: column {}: {value:?} is no {wanted}",
+                            path.display(),
+                            column.name
+                        ))
+                    })
+                }
+            }
+        };
+        let columns = self.columns.iter().copied();
+        let arrays = columns.map(column).collect::<Result<_, _>>()?;
+        RecordBatch::try_new(batch.height(), self.schema.clone(), arrays)
+            .map_err(|error| FormatError::Encode(error.to_string()))
     }
 }
 

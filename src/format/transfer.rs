@@ -11,8 +11,8 @@ use super::batch::{RecordBatch, concat_batches};
 use super::projection::{ProjectedRows, Projection};
 use super::shared_groups::SharedGroups;
 use super::{
-    Compression, Encoder, Format, FormatError, InputFiles, Layout, OpenFile, OutputSpec,
-    PartPieces, Passthrough, Piece, Writer,
+    Compression, Encoder, Format, FormatError, GroupBounds, InputFiles, Layout, OpenFile,
+    OutputSpec, PartPieces, Passthrough, Piece, Writer,
 };
 use crate::error::Error;
 
@@ -402,43 +402,58 @@ pub fn recode_projected(
                 columns if columns.is_empty() => Vec::new(),
                 columns => source.reader().group_bounds(&opened, &columns)?,
             };
-            let mut decode = |pieces: &[Piece], rows: &mut ProjectedRows<'_>| {
-                let pieces = PartPieces { pieces, ..part };
-                let decoded = source.reader().decode(&pieces, &mut |batch| {
-                    let shaped = rows.next(&batch)?;
-                    filtered += shaped.filtered;
-                    each(shaped.rows)
-                })?;
-                read += decoded;
-                Ok::<_, FormatError>(())
-            };
-            if groups.is_empty() {
-                decode(pieces, &mut rows)?;
-                continue;
-            }
-            let (mut kept, mut skipped) = (Vec::new(), 0);
-            for piece in single_groups(pieces, groups.len()) {
-                let group = piece.group.and_then(|group| groups.get(group));
-                let Some(group) = group.filter(|group| rows.leaves_out(&group.columns)) else {
-                    kept.push(piece);
-                    continue;
-                };
-                // Rows are counted in their order.
-                if !kept.is_empty() {
-                    decode(&std::mem::take(&mut kept), &mut rows)?;
+            for run in runs_of(pieces, &groups, &rows) {
+                match run {
+                    Run::Decoded(pieces) => {
+                        let pieces = PartPieces {
+                            pieces: &pieces,
+                            ..part
+                        };
+                        read += source.reader().decode(&pieces, &mut |batch| {
+                            let shaped = rows.next(&batch)?;
+                            filtered += shaped.filtered;
+                            each(shaped.rows)
+                        })?;
+                    }
+                    Run::Skipped(count) => {
+                        rows.skip(count);
+                        read += count;
+                        filtered += count;
+                    }
                 }
-                let count = piece.rows.map_or(group.rows, |(_, count)| count);
-                rows.skip(count);
-                skipped += count;
             }
-            if !kept.is_empty() {
-                decode(&kept, &mut rows)?;
-            }
-            read += skipped;
-            filtered += skipped;
         }
         Ok((read, filtered))
     })
+}
+
+/// What becomes of pieces of a file that stand one behind the other.
+enum Run {
+    /// They are decoded.
+    Decoded(Vec<Piece>),
+    /// None of their so many rows comes.
+    Skipped(u64),
+}
+
+/// The pieces of a file, which has these groups where it says something of them, in their order.
+fn runs_of(pieces: &[Piece], groups: &[GroupBounds], rows: &ProjectedRows<'_>) -> Vec<Run> {
+    if groups.is_empty() {
+        return vec![Run::Decoded(pieces.to_vec())];
+    }
+    let mut runs = Vec::new();
+    for piece in single_groups(pieces, groups.len()) {
+        let group = piece.group.and_then(|group| groups.get(group));
+        let skipped = group.filter(|group| rows.leaves_out(&group.columns));
+        match (skipped, runs.last_mut()) {
+            (Some(group), _) => {
+                let count = piece.rows.map_or(group.rows, |(_, count)| count);
+                runs.push(Run::Skipped(count));
+            }
+            (None, Some(Run::Decoded(pieces))) => pieces.push(piece),
+            (None, _) => runs.push(Run::Decoded(vec![piece])),
+        }
+    }
+    runs
 }
 
 /// Pieces of which each lies in one group of a file, which has so many.

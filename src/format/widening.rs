@@ -110,12 +110,18 @@ pub(crate) fn bare_field(field: &Field) -> Field {
         T::Timestamp(unit, Some(_)) => T::Timestamp(*unit, Some("UTC".into())),
         other => other.clone(),
     };
-    let said = extension(field);
-    let bare = Field::new(field.name.clone(), dtype, true);
+    said_of(
+        Field::new(field.name.clone(), dtype, true),
+        extension(field),
+    )
+}
+
+/// A field of which something is said, or nothing.
+fn said_of(plain: Field, said: Metadata) -> Field {
     if said.is_empty() {
-        bare
+        plain
     } else {
-        bare.with_metadata(said)
+        plain.with_metadata(said)
     }
 }
 
@@ -130,13 +136,8 @@ fn extension(field: &Field) -> Metadata {
 
 /// The same field, of which nothing is said but what its values are.
 pub(crate) fn without_remarks(field: &Field) -> Field {
-    let said = extension(field);
     let plain = Field::new(field.name.clone(), field.dtype.clone(), field.is_nullable);
-    if said.is_empty() {
-        plain
-    } else {
-        plain.with_metadata(said)
-    }
+    said_of(plain, extension(field))
 }
 
 /// A field of which the same is said as of another, but for what its values are.
@@ -147,11 +148,7 @@ pub(crate) fn with_remarks_of(field: &Field, other: &Field) -> Field {
     }
     said.extend(extension(field));
     let plain = Field::new(field.name.clone(), field.dtype.clone(), field.is_nullable);
-    if said.is_empty() {
-        plain
-    } else {
-        plain.with_metadata(said)
-    }
+    said_of(plain, said)
 }
 
 /// True where a type holds all values of another, and more, by what formats and databases call them.
@@ -177,11 +174,7 @@ pub(crate) fn common_field(one: &Field, other: &Field) -> Option<Field> {
         common_type(&one.dtype, &other.dtype)?,
         one.is_nullable || other.is_nullable,
     );
-    Some(if said.is_empty() {
-        field
-    } else {
-        field.with_metadata(said)
-    })
+    Some(said_of(field, said))
 }
 
 /// The fields of groups, by their names; one that a group does not have is null there.

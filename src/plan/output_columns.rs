@@ -49,11 +49,10 @@ pub(super) fn check_stays_alike(
     let (Some(published), Some(file)) = (published, files.files.first()) else {
         return Ok(());
     };
-    let is_shaped = published.home_columns.is_some() || columns.of_home.is_some();
-    if !is_shaped || !stay.iter().any(|part| part.name.is_some()) {
+    if !stay.iter().any(|part| part.name.is_some()) {
         return Ok(());
     }
-    let changes = schema_changes::column_changes(&published.columns, &columns.recorded);
+    let changes = schema_changes::output_changes(published, columns);
     if changes.is_empty() {
         return Ok(());
     }

@@ -165,6 +165,17 @@ pub(super) fn check_unchanged_columns(
     Err(Error::new(ErrorKind::Flow, error).with_hint(hint))
 }
 
+/// What differs between the columns that were made of the home's and those that are made now; nothing
+/// where they are the home's own.
+pub(super) fn output_changes(published: &PublishedSet, columns: &SetColumns) -> Vec<String> {
+    let is_shaped = published.home_columns.is_some() || columns.of_home.is_some();
+    if is_shaped {
+        column_changes(&published.columns, &columns.recorded)
+    } else {
+        Vec::new()
+    }
+}
+
 /// What is made of the home's columns is what was made of those of rows that stay.
 ///
 /// # Errors
@@ -174,9 +185,8 @@ pub(super) fn check_same_output(
     columns: &SetColumns,
     flow: &Flow,
 ) -> Result<()> {
-    let is_shaped = published.home_columns.is_some() || columns.of_home.is_some();
-    let changes = column_changes(&published.columns, &columns.recorded);
-    if !is_shaped || changes.is_empty() || published.columns.is_empty() {
+    let changes = output_changes(published, columns);
+    if changes.is_empty() || published.columns.is_empty() {
         return Ok(());
     }
     let error = format!(

@@ -2,6 +2,7 @@
 //! which row it was.
 
 use polars_arrow::array::{Array, PrimitiveArray};
+use polars_arrow::compute::utils::combine_validities_and;
 use polars_arrow::datatypes::ArrowDataType;
 use polars_arrow::types::NativeType;
 
@@ -80,10 +81,7 @@ fn checked<T: NativeType>(
         found.ok_or_else(|| (0, format!("an array of {:?} is no number", array.dtype())))
     };
     let (one, other) = (typed(one)?, typed(other)?);
-    let validity = match (one.validity(), other.validity()) {
-        (Some(ours), Some(theirs)) => Some(ours & theirs),
-        (ours, theirs) => ours.or(theirs).cloned(),
-    };
+    let validity = combine_validities_and(one.validity(), other.validity());
     let mut values = Vec::with_capacity(one.len());
     for (row, (left, right)) in one.values().iter().zip(other.values().iter()).enumerate() {
         let value = match calculate(*left, *right) {

@@ -240,17 +240,7 @@ impl Binder<'_> {
         one: TypedNode,
         other: TypedNode,
     ) -> Result<(TypedNode, TypedNode), ShapeError> {
-        let taken = |written: &TypedNode, beside: &TypedNode| {
-            written
-                .is_written()
-                .then(|| written.as_type(&beside.dtype))
-                .flatten()
-        };
-        let (one, other) = match (taken(&one, &other), taken(&other, &one)) {
-            (_, Some(other)) => (one, other),
-            (Some(one), None) => (one, other),
-            (None, None) => (one, other),
-        };
+        let (one, other) = as_beside(one, other);
         let common = common_type(&one.dtype, &other.dtype);
         let Some(common) = common.filter(is_comparable) else {
             let error = no_comparison(node, &one, &other);
@@ -345,6 +335,23 @@ impl TypedNode {
             },
             Operand::Each(_) => self,
         })
+    }
+}
+
+/// Both, of which one that is written out has the type of the other, where it is a value of that.
+fn as_beside(one: TypedNode, other: TypedNode) -> (TypedNode, TypedNode) {
+    let taken = |written: &TypedNode, beside: &TypedNode| {
+        written
+            .is_written()
+            .then(|| written.as_type(&beside.dtype))
+            .flatten()
+    };
+    if let Some(taken) = taken(&other, &one) {
+        (one, taken)
+    } else if let Some(taken) = taken(&one, &other) {
+        (taken, other)
+    } else {
+        (one, other)
     }
 }
 
@@ -472,17 +479,12 @@ fn arithmetic(
 ) -> Result<(TypedNode, TypedNode, ArrowDataType), ShapeError> {
     use ArrowDataType as T;
     let sign = operator.sign().to_string();
-    let taken = |written: &TypedNode, beside: &TypedNode| {
-        let beside = &beside.dtype;
-        let takes = is_numeric(beside) && written.is_written();
-        takes.then(|| written.as_type(beside)).flatten()
-    };
-    let (one, other) = match (taken(&one, &other), taken(&other, &one)) {
-        (_, Some(other)) => (one, other),
-        (Some(one), None) => (one, other),
-        (None, None) => (one, other),
-    };
     let is_number = |node: &TypedNode| is_numeric(&node.dtype) || node.dtype == T::Null;
+    let (one, other) = if is_number(&one) && is_number(&other) {
+        as_beside(one, other)
+    } else {
+        (one, other)
+    };
     let common = common_type(&one.dtype, &other.dtype);
     let Some(common) = common.filter(|_| is_number(&one) && is_number(&other)) else {
         return Err(no_operator(node, &sign, &[&one, &other]));

@@ -7,14 +7,13 @@ use jiff::fmt::strtime;
 use polars_arrow::array::{
     Array, BooleanArray, MutableBinaryViewArray, PrimitiveArray, Utf8ViewArray,
 };
-use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, TimeUnit};
 use sha2::{Digest, Sha256};
 
 use super::bind::bind_condition;
 use super::cast::{cast, check_castable, text_of};
 use super::error::{RowError, ShapeError};
-use super::evaluate::{evaluate, repeat};
+use super::evaluate::{repeat, true_rows};
 use super::filter::{chosen_row, filter_array};
 use super::names::in_case;
 use super::skip::is_never_true;
@@ -127,7 +126,7 @@ impl BoundShape {
     pub fn apply(&self, batch: &RecordBatch) -> Result<ShapedRows, RowError> {
         let chosen = match &self.filter {
             None => None,
-            Some(filter) => Some(rows_of(filter, batch)?),
+            Some(filter) => Some(true_rows(filter, batch)?),
         };
         let height = chosen
             .as_ref()
@@ -176,17 +175,6 @@ impl BoundShape {
         let filtered = (batch.height() - height) as u64;
         Ok(ShapedRows { rows, filtered })
     }
-}
-
-/// Which rows a condition is true for: null is not.
-fn rows_of(filter: &TypedNode, batch: &RecordBatch) -> Result<Bitmap, RowError> {
-    let truths = evaluate(filter, batch)?.into_rows(batch.height());
-    let truths = truths.as_any().downcast_ref::<BooleanArray>().cloned();
-    let truths = truths.ok_or_else(|| RowError::new(None, "no condition"))?;
-    Ok(match truths.validity() {
-        Some(valid) => truths.values() & valid,
-        None => truths.values().clone(),
-    })
 }
 
 /// A column that is not read, though it is asked for.

@@ -15,6 +15,7 @@ use polars_utils::float16::pf16;
 use super::exact_number::ExactNumber;
 use super::moment;
 use super::typed::{is_integer, is_numeric};
+use crate::connection::digits::format_decimal;
 use crate::format::canonical_schema::type_name;
 
 /// A value that another type cannot hold.
@@ -216,7 +217,6 @@ fn to_float(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dyn Array>, Cas
             let value = |value: Option<&pf16>| value.map(|value| f64::from(f32::from(*value)));
             found.map(|found| found.iter().map(value).collect())
         }
-        T::Utf8View => None,
         _ => None,
     };
     if let Some(floats) = floats {
@@ -371,20 +371,11 @@ pub(super) fn text_of(array: &dyn Array, row: usize) -> Option<String> {
         T::UInt64 => shown::<u64>(array, row),
         T::Float16 => {
             let found = any.downcast_ref::<PrimitiveArray<pf16>>()?.get(row)?;
-            let value = f32::from(found);
-            Some(float_text(
-                value.into(),
-                &value.to_string(),
-                &format!("{value:e}"),
-            ))
+            Some(float32_text(f32::from(found)))
         }
         T::Float32 => {
             let value = any.downcast_ref::<PrimitiveArray<f32>>()?.get(row)?;
-            Some(float_text(
-                value.into(),
-                &value.to_string(),
-                &format!("{value:e}"),
-            ))
+            Some(float32_text(value))
         }
         T::Float64 => {
             let value = any.downcast_ref::<PrimitiveArray<f64>>()?.get(row)?;
@@ -392,7 +383,7 @@ pub(super) fn text_of(array: &dyn Array, row: usize) -> Option<String> {
         }
         T::Decimal(_, scale) => {
             let value = any.downcast_ref::<PrimitiveArray<i128>>()?.get(row)?;
-            Some(decimal_text(value, *scale))
+            Some(format_decimal(value, u8::try_from(*scale).ok()?))
         }
         T::Utf8View => any
             .downcast_ref::<Utf8ViewArray>()?
@@ -409,16 +400,8 @@ pub(super) fn text_of(array: &dyn Array, row: usize) -> Option<String> {
     }
 }
 
-/// Digits with a point.
-fn decimal_text(value: i128, scale: usize) -> String {
-    let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let sign = if value < 0 { "-" } else { "" };
-    if fraction.is_empty() {
-        format!("{sign}{whole}")
-    } else {
-        format!("{sign}{whole}.{fraction}")
-    }
+fn float32_text(value: f32) -> String {
+    float_text(value.into(), &value.to_string(), &format!("{value:e}"))
 }
 
 /// A float as its shortest digits, with an exponent where there would be many zeros.

@@ -165,76 +165,41 @@ impl ShapeReader<'_> {
                 self.report(value.at, message, "expected a name before it", None);
                 continue;
             }
-            let text = match &value.value {
-                NodeValue::Bool(value) => {
-                    added.push(AddedColumn {
-                        name,
-                        value: AddedValue::Boolean(*value),
-                    });
-                    continue;
-                }
-                NodeValue::Integer(value) => {
-                    added.push(AddedColumn {
-                        name,
-                        value: AddedValue::Integer(*value),
-                    });
-                    continue;
-                }
-                NodeValue::Float(value) if value.is_finite() => {
-                    added.push(AddedColumn {
-                        name,
-                        value: AddedValue::Float(*value),
-                    });
-                    continue;
-                }
-                NodeValue::Text(text) => text,
-                other => {
-                    let message = format!(
-                        "add of {} gives the column {name} {}",
-                        self.name,
-                        other.describe()
-                    );
-                    self.report(
-                        value.at,
-                        message,
-                        "expected a text, a number or a boolean",
-                        None,
-                    );
-                    continue;
-                }
-            };
-            match placeholders(text) {
-                Ok(_) if is_run_time(text) => {
-                    added.push(AddedColumn {
-                        name,
-                        value: AddedValue::RunTime,
-                    });
-                }
-                Ok(_) => added.push(AddedColumn {
-                    name,
-                    value: AddedValue::Text(text.clone()),
-                }),
-                Err(unknown) => {
-                    let message =
-                        format!("add of {} has {unknown} in the column {name}", self.name);
-                    let known: Vec<String> = PLACEHOLDERS
-                        .iter()
-                        .map(|(known, _)| format!("{{{known}}}"))
-                        .collect();
-                    let hint = format!(
-                        "there are {}; a brace itself is written twice: {{{{",
-                        known.join(", ")
-                    );
-                    self.report(
-                        value.at,
-                        message,
-                        "expected something else in braces",
-                        Some(hint),
-                    );
-                }
-            }
+            let value = self.added_value(&name, value);
+            added.extend(value.map(|value| AddedColumn { name, value }));
         }
         added
+    }
+
+    fn added_value(&mut self, column: &str, value: &Node) -> Option<AddedValue> {
+        let Some(text) = value.text() else {
+            let found = AddedValue::from_node(&value.value);
+            if found.is_none() {
+                let found = value.value.describe();
+                let message = format!("add of {} gives the column {column} {found}", self.name);
+                let label = "expected a text, a number or a boolean";
+                self.report(value.at, message, label, None);
+            }
+            return found;
+        };
+        match placeholders(text) {
+            Ok(_) if is_run_time(text) => Some(AddedValue::RunTime),
+            Ok(_) => Some(AddedValue::Text(text.to_string())),
+            Err(unknown) => {
+                let message = format!("add of {} has {unknown} in the column {column}", self.name);
+                let known: Vec<String> = PLACEHOLDERS
+                    .iter()
+                    .map(|(known, _)| format!("{{{known}}}"))
+                    .collect();
+                let hint = format!(
+                    "there are {}; a brace itself is written twice: {{{{",
+                    known.join(", ")
+                );
+                let label = "expected something else in braces";
+                self.report(value.at, message, label, Some(hint));
+                None
+            }
+        }
     }
 
     fn hash_ids(&mut self) -> Vec<HashId> {
@@ -248,21 +213,17 @@ impl ShapeReader<'_> {
         let mut found = Vec::new();
         for item in items {
             let name = item.get("name").and_then(Node::text);
-            let of = item.get("of").map(Node::texts).unwrap_or_default();
+            let of = item.get("of").filter(|of| !of.texts().is_empty());
             let is_known = |key: &str| matches!(key, "name" | "of");
             let unknown = item.entries().iter().find(|(key, _)| !is_known(&key.name));
-            let (Some(name), false, None) = (name, of.is_empty(), unknown) else {
+            let (Some(name), Some(of), None) = (name, of, unknown) else {
                 let at = unknown.map_or(item.at, |(key, _)| key.at);
                 let message = format!("hash_id of {} cannot be used", self.name);
                 let hint = "hash_id: {name: id, of: [country, number]}".to_string();
                 self.report(at, message, "expected a map with name and of", Some(hint));
                 continue;
             };
-            let items = item.get("of").map_or(0, |of| match &of.value {
-                NodeValue::List(items) => items.len(),
-                _ => 1,
-            });
-            if of.len() != items || name.trim().is_empty() {
+            let Some(of) = of.only_texts().filter(|_| !name.trim().is_empty()) else {
                 let message = format!("hash_id of {} has what is no name of a column", self.name);
                 self.report(
                     item.at,
@@ -271,7 +232,7 @@ impl ShapeReader<'_> {
                     Some("names that are numbers stand in quotes".into()),
                 );
                 continue;
-            }
+            };
             found.push(HashId {
                 is_binary: false,
                 name: name.to_string(),
@@ -292,17 +253,12 @@ impl ShapeReader<'_> {
             Some(list) => list.filter(|_| is_alone),
             None => Some(node),
         };
-        let items = list.map_or(0, |list| match &list.value {
-            NodeValue::List(items) => items.len(),
-            _ => 1,
-        });
-        let names = list.map(Node::texts).unwrap_or_default();
-        if names.is_empty() || names.len() != items {
+        let Some(names) = list.and_then(Node::only_texts) else {
             let message = format!("columns of {} cannot be used", self.name);
             let hint = "columns: [id, name], or columns: {exclude: [password]}".to_string();
             self.report(node.at, message, "expected names of columns", Some(hint));
             return None;
-        }
+        };
         for (place, (name, at)) in names.iter().enumerate() {
             if names[..place].iter().any(|(other, _)| other == name) {
                 let message = format!("columns of {} names the column {name} twice", self.name);

@@ -11,6 +11,7 @@ use polars_arrow::array::{
 };
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::bitmap::utils::SlicesIterator;
+use polars_arrow::compute::utils::combine_validities_and;
 use polars_arrow::datatypes::ArrowDataType;
 use polars_arrow::types::NativeType;
 use polars_compute::boolean;
@@ -142,15 +143,7 @@ pub(super) fn evaluate(node: &TypedNode, batch: &RecordBatch) -> Result<Operand,
         }
         K::IsTruth(inner, wanted) => {
             let (operand, array) = truths(inner)?;
-            let values = if *wanted {
-                array.values().clone()
-            } else {
-                !array.values()
-            };
-            let values = array
-                .validity()
-                .map_or(values.clone(), |valid| &values & valid);
-            operand.with(truth(values, None))
+            operand.with(truth(rows_with(&array, *wanted), None))
         }
         K::Like(inner, pattern) => {
             let operand = one(inner)?;
@@ -211,6 +204,25 @@ fn unexpected(found: &str) -> RowError {
     )
 }
 
+/// The rows that hold this truth; null is neither.
+fn rows_with(truths: &BooleanArray, wanted: bool) -> Bitmap {
+    let values = if wanted {
+        truths.values().clone()
+    } else {
+        !truths.values()
+    };
+    match truths.validity() {
+        Some(valid) => &values & valid,
+        None => values,
+    }
+}
+
+/// Which rows a condition is true for.
+pub(super) fn true_rows(condition: &TypedNode, batch: &RecordBatch) -> Result<Bitmap, RowError> {
+    let truths = evaluate(condition, batch)?.into_rows(batch.height());
+    Ok(rows_with(boolean(truths.as_ref())?, true))
+}
+
 fn boolean(array: &dyn Array) -> Result<&BooleanArray, RowError> {
     let found = array.as_any().downcast_ref();
     found.ok_or_else(|| unexpected("no truth"))
@@ -243,15 +255,7 @@ fn logic(
             Ok(next) => aligned(before, next),
             Err(error) => {
                 let before = before.into_rows(batch.height());
-                let truths = boolean(before.as_ref())?;
-                let decided = if deciding {
-                    truths.values().clone()
-                } else {
-                    !truths.values()
-                };
-                let decided = truths
-                    .validity()
-                    .map_or(decided.clone(), |valid| &decided & valid);
+                let decided = rows_with(boolean(before.as_ref())?, deciding);
                 let next = evaluate_where(node, batch, &!&decided, error)?;
                 (Operand::Each(before), Operand::Each(next))
             }
@@ -392,10 +396,7 @@ where
                 C::Greater => ours.tot_gt_kernel(theirs),
                 C::GreaterOrEqual => ours.tot_ge_kernel(theirs),
             };
-            let validity = match (ours.validity(), theirs.validity()) {
-                (Some(ours), Some(theirs)) => Some(ours & theirs),
-                (ours, theirs) => ours.or(theirs).cloned(),
-            };
+            let validity = combine_validities_and(ours.validity(), theirs.validity());
             (values, validity)
         }
     };

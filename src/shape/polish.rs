@@ -248,15 +248,8 @@ impl PolishReader<'_> {
     fn hash_ids(&mut self, node: &Node) -> Vec<HashId> {
         let mut found = Vec::new();
         for item in self.items(node, "hash_ids", &["name", "from_columns", "algo", "hex"]) {
-            let of = item
-                .get("from_columns")
-                .map(Node::texts)
-                .unwrap_or_default();
-            let items = item.get("from_columns").map_or(0, |of| match &of.value {
-                NodeValue::List(items) => items.len(),
-                _ => 1,
-            });
-            if of.is_empty() || of.len() != items {
+            let of = item.get("from_columns").and_then(Node::only_texts);
+            if of.is_none() {
                 self.report(
                     item.at,
                     "has an id of what is no column",
@@ -275,10 +268,16 @@ impl PolishReader<'_> {
                 );
             }
             let is_hex = self.flag(item, "hex", true);
-            found.extend(self.column_name(item).map(|name| HashId {
-                name,
-                of: of.into_iter().map(|(name, _)| name.to_string()).collect(),
-                is_binary: !is_hex,
+            found.extend(self.column_name(item).map(|name| {
+                HashId {
+                    name,
+                    of: of
+                        .into_iter()
+                        .flatten()
+                        .map(|(name, _)| name.to_string())
+                        .collect(),
+                    is_binary: !is_hex,
+                }
             }));
         }
         found
@@ -316,22 +315,20 @@ impl PolishReader<'_> {
         let mut found = Vec::new();
         for item in self.items(node, "constants", &["name", "value"]) {
             let value = match item.get("value").map(|node| &node.value) {
-                Some(NodeValue::Bool(value)) => AddedValue::Boolean(*value),
-                Some(NodeValue::Integer(value)) => AddedValue::Integer(*value),
-                Some(NodeValue::Float(value)) if value.is_finite() => AddedValue::Float(*value),
                 // Nothing stands for something else in it.
                 Some(NodeValue::Text(text)) => {
-                    AddedValue::Text(text.replace('{', "{{").replace('}', "}}"))
+                    Some(AddedValue::Text(text.replace('{', "{{").replace('}', "}}")))
                 }
-                _ => {
-                    self.report(
-                        item.at,
-                        "has a constant without a value",
-                        "expected a text, a number or a boolean",
-                        "value: 7",
-                    );
-                    continue;
-                }
+                other => other.and_then(AddedValue::from_node),
+            };
+            let Some(value) = value else {
+                self.report(
+                    item.at,
+                    "has a constant without a value",
+                    "expected a text, a number or a boolean",
+                    "value: 7",
+                );
+                continue;
             };
             found.extend(
                 self.column_name(item)

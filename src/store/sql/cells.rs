@@ -6,7 +6,6 @@ use polars_arrow::array::{
 use polars_arrow::datatypes::{ArrowDataType, TimeUnit};
 use polars_arrow::types::NativeType;
 
-use crate::connection::digits;
 use crate::connection::types::{ColumnType, MAX_PRECISION};
 
 /// Microseconds of a day.
@@ -243,27 +242,5 @@ impl TimeScale {
                 Err("the time has nanoseconds, and databases have microseconds".to_string())
             }
         }
-    }
-}
-
-/// A decimal as text.
-pub(super) fn format_decimal(number: i128, scale: u8) -> String {
-    let mut text = String::new();
-    put_decimal(&mut text, number, scale);
-    text
-}
-
-/// Adds a decimal.
-pub(super) fn put_decimal(out: &mut String, number: i128, scale: u8) {
-    let (scale, mut room) = (usize::from(scale), [0; 39]);
-    let digits = digits::digits(number.unsigned_abs(), scale + 1, &mut room);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    if number < 0 {
-        out.push('-');
-    }
-    out.push_str(whole);
-    if scale > 0 {
-        out.push('.');
-        out.push_str(fraction);
     }
 }

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use futures_util::future::BoxFuture;
 
 use super::catalog::{self, Cascade, CatalogTable};
-use super::cells::{Cell, put_decimal};
+use super::cells::Cell;
 use super::engine::{SCRATCH_TABLE, ScratchTable, TableLock, WriteEngine, assignments};
 use super::receipts::{TABLE, output_query};
 use super::resolved_table::ResolvedTable;
 use super::target::{TargetColumn, TargetRows, quoted_list};
+use crate::connection::digits::put_decimal;
 use crate::connection::session::SqlParameter;
 use crate::connection::types::ColumnType;
 use crate::connection::{Dialect, Relation, Session, TableName, calendar};

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::cells::{Cell, format_decimal};
+use super::cells::Cell;
 use super::json::{self, quote_short};
+use crate::connection::digits::format_decimal;
 use crate::connection::types::ColumnType;
 
 /// What a value must be like.

@@ -3,11 +3,12 @@
 use futures_util::future::BoxFuture;
 
 use super::catalog::{self, Cascade, CatalogTable};
-use super::cells::{Cell, put_decimal};
+use super::cells::Cell;
 use super::engine::{DeadWriterProbe, ScratchTable, TableLock, WriteEngine, assignments};
 use super::receipts::{TABLE, output_query};
 use super::resolved_table::ResolvedTable;
 use super::target::{TargetColumn, TargetRows, quoted_list};
+use crate::connection::digits::put_decimal;
 use crate::connection::sqlite_statement::{PreparedInsert, SqliteValue};
 use crate::connection::types::ColumnType;
 use crate::connection::{ConnectionError, Dialect, Relation, Session, TableName, calendar};
