@@ -39,6 +39,17 @@ flows:
     columns: [l_orderkey, l_extendedprice, l_shipdate]
 """
 
+FOLDERS = """
+flows:
+  lineitem:
+    home: {home}
+    store: {{path: store, partition_by: [l_shipmode]}}
+"""
+FOLDERS_OF_DUCKDB = """
+import sys, duckdb
+duckdb.sql(f"copy (from read_parquet('{sys.argv[1]}/*.parquet')) to '{sys.argv[2]}' (format parquet, partition_by (l_shipmode))")
+"""
+
 POLARS = f"""
 import sys, time
 start = time.perf_counter()
@@ -69,6 +80,9 @@ for file in files:
 SHAPED_ALL_AT_ONCE = POLARS + SHAPED + """
 pl.collect_all([shaped(file, lazy=True) for file in files], engine="streaming")
 """
+FOLDERS_OF_POLARS = POLARS + """
+pl.scan_parquet(files).sink_parquet(pl.PartitionBy(store, key="l_shipmode"), compression="snappy")
+"""
 ALL_AT_ONCE = POLARS + """
 pl.collect_all([sink(file, lazy=True) for file in files], engine="streaming")
 """
@@ -87,6 +101,7 @@ def main():
         compare_keep(work, options)
         compare_zstd(work, options)
         compare_shape(work, options)
+        compare_folders(work, options)
 
 
 def make_lineitem():
@@ -101,6 +116,7 @@ def make_lineitem():
 
 def versions():
     yield run("cp", "--version").output.splitlines()[0]
+    yield "duckdb " + run(sys.executable, "-c", "import duckdb; print(duckdb.__version__)").output
     yield "polars " + run(sys.executable, "-c", "import polars; print(polars.__version__)").output
 
 
@@ -121,8 +137,8 @@ def compare_zstd(work, options):
     project, one, all_ = work / "hygge", work / "one", work / "all"
     contenders = {
         "hygge": contender(project, hygge(options, project), check_zstd, CONFIG.format(home=HOME, compression="zstd")),
-        "polars file by file": contender(one, polars(FILE_BY_FILE, one), check_zstd),
-        "polars all at once": contender(all_, polars(ALL_AT_ONCE, all_), check_zstd),
+        "polars file by file": contender(one, python(FILE_BY_FILE, one), check_zstd),
+        "polars all at once": contender(all_, python(ALL_AT_ONCE, all_), check_zstd),
     }
     rows = measure(contenders, options.rounds)
     for name in ["polars file by file", "polars all at once"]:
@@ -136,11 +152,24 @@ def compare_shape(work, options):
     project, one, all_ = work / "hygge", work / "one", work / "all"
     contenders = {
         "hygge": contender(project, hygge(options, project), check_shape, SHAPE.format(home=HOME)),
-        "polars file by file": contender(one, polars(SHAPED_FILE_BY_FILE, one), check_shape),
-        "polars all at once": contender(all_, polars(SHAPED_ALL_AT_ONCE, all_), check_shape),
+        "polars file by file": contender(one, python(SHAPED_FILE_BY_FILE, one), check_shape),
+        "polars all at once": contender(all_, python(SHAPED_ALL_AT_ONCE, all_), check_shape),
     }
     rows = measure(contenders, options.rounds)
     print(f"\na filter and three of sixteen columns, {options.rounds} rounds in turn:\n")
+    print(table(rows, "hygge + sync", "s"))
+
+
+def compare_folders(work, options):
+    """Rows go to folders by one of seven values: all of them are decoded and encoded."""
+    project, duckdb, one = work / "hygge", work / "duckdb", work / "polars"
+    contenders = {
+        "hygge": contender(project, hygge(options, project), check_folders, FOLDERS.format(home=HOME)),
+        "duckdb": contender(duckdb, python(FOLDERS_OF_DUCKDB, duckdb), check_folders),
+        "polars": contender(one, python(FOLDERS_OF_POLARS, one), check_folders),
+    }
+    rows = measure(contenders, options.rounds)
+    print(f"\nfolders by one of seven values, {options.rounds} rounds in turn:\n")
     print(table(rows, "hygge + sync", "s"))
 
 
@@ -148,7 +177,7 @@ def hygge(options, project):
     return [options.hygge, "build", "-f", project / "hygge.yml"]
 
 
-def polars(script, folder):
+def python(script, folder):
     return [sys.executable, "-c", script, HOME, folder / "store"]
 
 
@@ -201,6 +230,13 @@ def check_shape(store):
     found = sum(table.num_rows for table in tables), sum(compute.sum(table["l_orderkey"]).as_py() for table in tables)
     expected = SHAPED_ROWS.setdefault("rows and keys", found)
     assert len(tables) == FILES and found == expected, f"rows and keys in {store}: {found}, elsewhere {expected}"
+
+
+def check_folders(store):
+    files = sorted(store.glob("l_shipmode=*/*.parquet"))
+    footers = [parquet.read_metadata(file) for file in files]
+    found = len({file.parent for file in files}), sum(footer.num_rows for footer in footers)
+    assert found == (7, ROWS), f"folders and rows in {store}: {found}"
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 pub mod coordinator;
 pub mod event;
 pub mod executor;
+mod folder_files;
 pub mod job;
 mod lock_store;
+mod part_file;
 pub mod part_task;
 mod partition;
 mod publication;

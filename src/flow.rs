@@ -19,7 +19,7 @@ use crate::config::problem::Span;
 use crate::config::schema::{OnChanged, OnDrift, OnRepeated, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::key::Components;
-use crate::format::{Format, WantedColumns};
+use crate::format::{Format, PartitionBy, WantedColumns};
 use crate::home::{Home, PartitionFilter, SliceRange};
 use crate::shape::Shape;
 use crate::store::{Store, StoreUpdate};
@@ -260,6 +260,9 @@ impl Flow {
         }
         if let Some(rows) = target.rows_per_file {
             recipe.set("store.rows_per_file", rows);
+        }
+        for (key, value) in target.partition_by.iter().flat_map(PartitionBy::recipe) {
+            recipe.set(format!("store.{key}"), setting_text(&value));
         }
         recipe
     }

@@ -9,6 +9,7 @@ mod column_tree;
 mod error;
 pub mod ipc;
 pub mod parquet;
+mod partition_by;
 pub mod projection;
 pub mod shared_groups;
 mod shared_heads;
@@ -38,9 +39,10 @@ use crate::storage::{Location, RandomRead, Version};
 use shared_groups::SharedGroups;
 
 pub use error::FormatError;
+pub use partition_by::PartitionBy;
 pub use transfer::{
-    ProjectedFiles, RecodedRows, TransferMode, check_recodable, flow_schema, move_groups, recode,
-    recode_projected,
+    JoinedGroups, ProjectedFiles, ProjectedPart, RecodedRows, TransferMode, check_recodable,
+    flow_schema, move_groups, recode,
 };
 
 /// A file format, made from the options that the config gives it.
@@ -450,6 +452,8 @@ pub struct OutputSpec {
     pub compression: Compression,
     /// How many rows a part should have; `None` for one part a file.
     pub rows_per_file: Option<u64>,
+    /// The columns that say in which folder a row lies, where that is asked for.
+    pub partition_by: Option<PartitionBy>,
 }
 
 /// The files of a flow, opened one at a time: a part may be packed from more of them than a process

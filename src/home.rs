@@ -34,7 +34,10 @@ use crate::format::{Format, WantedColumns};
 use crate::fs::{self, FsError};
 use crate::storage::{Location, Version};
 
-pub use hive::{FolderValue, inferred_type};
+pub use hive::{
+    FolderValue, MAX_NAME_BYTES, NULL_FOLDER, folder_name, folder_values, inferred_type,
+    is_partition_path,
+};
 pub use sql::{PartitionSpec, join_partition};
 pub use table_formats::TableFormat;
 

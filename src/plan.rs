@@ -20,6 +20,8 @@ mod layout_cache;
 pub mod lost_entities;
 pub mod orphans;
 mod output_columns;
+mod part_chains;
+pub mod part_numbers;
 pub mod planned_part;
 mod planner;
 mod prepare;

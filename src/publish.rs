@@ -3,6 +3,8 @@
 //! Here stand the checks that no store may skip: names, rows, and how much may vanish. How a set
 //! gets into its place, all at once or not at all, is each store's own.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use crate::cache::index::PartRecord;
@@ -33,6 +35,14 @@ pub enum PublishError {
         /// Rows in all inputs that they are made from.
         expected: u64,
     },
+    /// The set would have too many folders.
+    #[error("the set has {found} folders, and max_partitions allows {allowed}")]
+    Folders {
+        /// Folders of the set.
+        found: usize,
+        /// What the store allows.
+        allowed: u64,
+    },
     /// Too much of the store would vanish.
     #[error(
         "the store has {before} rows, and would have {after}: more than max_shrink ({allowed}%) allows"
@@ -52,6 +62,9 @@ impl From<PublishError> for Error {
         let hint = match &error {
             PublishError::Rows { .. } | PublishError::FlowRows { .. } => {
                 "this is a fault of hygge: please report it; nothing was published"
+            }
+            PublishError::Folders { .. } => {
+                "partition by a column with fewer values, or raise max_partitions of the store; nothing was published"
             }
             PublishError::Shrink { .. } => {
                 "check the home; --accept-shrink publishes it this once, max_shrink of the flow always"
@@ -108,6 +121,13 @@ pub fn assemble(
         return Err(PublishError::FlowRows { expected, found }.into());
     }
     let manifest = Manifest { parts };
+    if let Some(partitions) = &flow.store.output_spec().partition_by {
+        let folders: HashSet<&str> = manifest.parts.iter().map(Part::folder).collect();
+        let (found, allowed) = (folders.len(), partitions.max_partitions);
+        if found as u64 > allowed {
+            return Err(PublishError::Folders { found, allowed }.into());
+        }
+    }
     if !accept_shrink {
         check_shrink(flow, receipt, manifest.rows())?;
     }

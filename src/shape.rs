@@ -16,6 +16,7 @@ mod expression;
 mod filter;
 mod moment;
 mod names;
+mod partition_by;
 mod polish;
 mod skip;
 mod template;
@@ -32,6 +33,7 @@ use serde_json::{Value, json};
 pub use bound::{BoundShape, ShapedRows};
 pub use error::{RowError, ShapeError};
 pub use expression::{Expression, SyntaxError};
+pub use partition_by::{BoundPartitions, FolderRows};
 pub use polish::{NameRules, Polish};
 pub use template::{PLACEHOLDERS, placeholders};
 

@@ -325,7 +325,9 @@ for table in ['run', 'flow_run', 'past_set']:
 for table in ['memo', 'part', 'layout', 'receipt']:
     key = {'memo': 'folder', 'receipt': 'store'}.get(table, 'key')
     for name, record in index.execute(f'SELECT {key}, record FROM {table}').fetchall():
-        index.execute(f'UPDATE {table} SET record = ? WHERE {key} = ?', (record[:-8], name))
+        # Without its seal and, of a part, without its folder.
+        old = record[:-9] if table == 'part' else record[:-8]
+        index.execute(f'UPDATE {table} SET record = ? WHERE {key} = ?', (old, name))
 index.execute('ALTER TABLE store DROP COLUMN is_given_up')
 index.execute('PRAGMA user_version = 3')
 index.commit()

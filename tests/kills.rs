@@ -23,11 +23,12 @@ flows:
   b: {home: home/b, store: {path: out/b, compression: zstd}}
   c: {home: home/c, store: out/c, mode: append}
   d: {home: {flow: a}, store: {path: out/d, rows_per_file: 150}}
+  e: {home: home/b, store: {path: out/e, partition_by: [text]}}
 ";
 
 const HOMES: [&str; 3] = ["home/a", "home/b", "home/c"];
-const STORES: [&str; 4] = ["out/a", "out/b", "out/c", "out/d"];
-const FRESH: &str = "hygge: nothing to do, 4 flows are fresh\n";
+const STORES: [&str; 5] = ["out/a", "out/b", "out/c", "out/d", "out/e"];
+const FRESH: &str = "hygge: nothing to do, 5 flows are fresh\n";
 
 /// How many files a home keeps.
 const FEW: usize = 10;
@@ -291,7 +292,7 @@ impl Project {
     /// Begins a build of some flows and kills it. Says what became of it, and whether it was still
     /// at work.
     fn kill_a_build(&mut self) -> (String, bool) {
-        let mut arguments: Vec<&str> = ["a", "b", "c", "d"]
+        let mut arguments: Vec<&str> = ["a", "b", "c", "d", "e"]
             .into_iter()
             .filter(|_| self.random.below(2) == 0)
             .collect();
@@ -348,7 +349,7 @@ impl Project {
     fn is_mended(&self, moment: &str) {
         let text = self.builds(moment);
         let undisturbed = self.undisturbed();
-        for store in ["out/a", "out/b", "out/d"] {
+        for store in ["out/a", "out/b", "out/d", "out/e"] {
             assert_eq!(
                 self.sandbox.digests(store),
                 undisturbed.digests(store),
@@ -372,7 +373,7 @@ impl Project {
             .expect("staging")
             .count();
         assert_eq!(left, 0, "what was half done is gone: {text}; {moment}");
-        for flow in ["a", "b", "c", "d"] {
+        for flow in ["a", "b", "c", "d", "e"] {
             assert!(
                 !self
                     .sandbox

@@ -40,6 +40,7 @@ mod packing;
 mod parquet_mutants;
 mod parquet_odd;
 mod parquet_statistics;
+mod partitioned;
 mod places;
 mod planning;
 mod project;

@@ -26,6 +26,8 @@ const IN_PLACE: &str =
     "flows:\n  ids: {home: home, store: {path: store, compression: zstd, publish: in_place}}\n";
 const ADOPT: &str =
     "flows:\n  ids: {home: home, store: {path: store, compression: zstd, adopt: true}}\n";
+const FOLDERS: &str = "flows:\n  ids: {home: home, store: {path: store, partition_by: text}, where: \"text in ('text 1', 'text 2', 'text 3')\"}\n";
+const APPEND_TO_FOLDERS: &str = "flows:\n  ids: {home: home, store: {path: store, partition_by: [text]}, mode: append, where: \"text in ('text 1', 'text 2')\"}\n";
 const BUILD: &[&str] = &["build", "--format", "json", "-j", "1"];
 
 const CASES: &[Case] = &[
@@ -46,6 +48,27 @@ const CASES: &[Case] = &[
     Case {
         name: "append",
         config: APPEND,
+        prepare: one_more,
+        command: BUILD,
+        again: BUILD,
+    },
+    Case {
+        name: "folders",
+        config: FOLDERS,
+        prepare: changed,
+        command: BUILD,
+        again: BUILD,
+    },
+    Case {
+        name: "restore folders",
+        config: FOLDERS,
+        prepare: built_twice,
+        command: &["restore", "ids", "--format", "json"],
+        again: &["restore", "ids", "--build", "1", "--format", "json"],
+    },
+    Case {
+        name: "append to folders",
+        config: APPEND_TO_FOLDERS,
         prepare: one_more,
         command: BUILD,
         again: BUILD,

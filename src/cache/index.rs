@@ -28,6 +28,7 @@ use crate::format::{Format, Layout};
 use crate::fs::{
     self, DiskChange, FsError, SQLITE_SUFFIXES, apply_change_async, nofollow, with_suffix,
 };
+use crate::home::is_partition_path;
 use crate::storage::Version;
 use crate::store::StoreId;
 use crate::store::receipt::Receipt;
@@ -122,7 +123,7 @@ pub struct KnownStore {
 }
 
 /// What is known of a part that was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartRecord {
     /// The digest of its bytes, which is its name in staging.
     pub digest: Fingerprint,
@@ -130,15 +131,29 @@ pub struct PartRecord {
     pub rows: u64,
     /// Bytes.
     pub bytes: u64,
+    /// The folder of its store that its rows belong to, as `country=DE`; empty for the store's own.
+    pub folder: String,
 }
 
 /// No part has more rows or bytes, and all of a set can be counted.
 const MAX_COUNT: u64 = (u32::MAX as u64) << 16;
 
 impl PartRecord {
-    /// True where its numbers can be those of a part; of the others, nothing is believed.
+    /// A part for the folder of its store itself.
+    pub fn new(digest: Fingerprint, rows: u64, bytes: u64) -> Self {
+        Self {
+            digest,
+            rows,
+            bytes,
+            folder: String::new(),
+        }
+    }
+
+    /// True where its numbers and its folder can be those of a part; of the others, nothing is
+    /// believed.
     pub(super) fn is_plausible(&self) -> bool {
-        self.rows <= MAX_COUNT && self.bytes <= MAX_COUNT
+        let has_folder = self.folder.is_empty() || is_partition_path(&self.folder);
+        self.rows <= MAX_COUNT && self.bytes <= MAX_COUNT && has_folder
     }
 }
 

@@ -59,7 +59,11 @@ impl Ledger {
 }
 
 fn format_line(key: &Fingerprint, record: &PartRecord) -> String {
-    let text = format!("{key} {} {} {}", record.digest, record.rows, record.bytes);
+    let mut text = format!("{key} {} {} {}", record.digest, record.rows, record.bytes);
+    // Names of folders have no spaces.
+    if !record.folder.is_empty() {
+        text.extend([" ", &record.folder]);
+    }
     let check = Fingerprint::hash_bytes(text.as_bytes()).to_string();
     // A line that was cut off spoils only itself.
     format!("\n{text} {}\n", &check[..CHECKSUM_DIGITS])
@@ -77,11 +81,12 @@ fn parse_line(line: &str) -> Option<(Fingerprint, PartRecord)> {
     let mut words = text.split(' ');
     let mut word = || words.next();
     let (key, digest) = (word()?.parse().ok()?, word()?.parse().ok()?);
-    let mut number = || word()?.parse().ok();
+    let (rows, bytes) = (word()?.parse().ok()?, word()?.parse().ok()?);
     let record = PartRecord {
         digest,
-        rows: number()?,
-        bytes: number()?,
+        rows,
+        bytes,
+        folder: word().unwrap_or_default().to_string(),
     };
     record.is_plausible().then_some((key, record))
 }

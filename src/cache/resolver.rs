@@ -39,7 +39,7 @@ impl PartResolver {
         }
         made.extend(
             keys.iter()
-                .filter_map(|key| Some((*key, *self.unindexed.get(key)?))),
+                .filter_map(|key| Some((*key, self.unindexed.get(key)?.clone()))),
         );
         Ok(made)
     }

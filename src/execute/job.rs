@@ -33,7 +33,7 @@ use completion_records::CompletionRecords;
 use file_parts::FileParts;
 
 /// The version of what a job says. A process that does not know it refuses the job.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// What is to be made.
 #[derive(Clone, Debug, Serialize, Deserialize)]

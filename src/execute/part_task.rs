@@ -20,7 +20,8 @@ use crate::format::Format;
 use crate::fs;
 use crate::home::ReadSession;
 use crate::plan::file_work::FileWork;
-use crate::plan::planned_part::{ExistingPart, PartLocation, PlannedPart};
+use crate::plan::planned_part::{ExistingPart, PartLocation, PartOutputs, PlannedPart};
+use crate::plan::slice::output_key;
 use crate::plan::table_work::{PartMoved, TableWork, partition_part_key};
 use crate::plan::work::{FlowWork, WorkSource};
 use crate::store::StoreError;
@@ -87,14 +88,15 @@ impl PartTask {
         let Some(ExistingPart { record, location }) = &part.existing else {
             return Ok(None);
         };
+        let record = record.clone();
         let is_there = match location {
             PartLocation::InStore => true,
             PartLocation::Staged => self.cache.staging.verify(&record.digest)?,
             PartLocation::OtherStore(path) => {
-                self.cache.copy_in(record, path, &self.interrupted)?
+                self.cache.copy_in(&record, path, &self.interrupted)?
             }
         };
-        Ok(is_there.then(|| vec![(part.key, *record)]))
+        Ok(is_there.then(|| vec![(part.key, record)]))
     }
 
     /// Makes it on this thread, which may wait. The runtime is what databases are asked in.
@@ -103,7 +105,7 @@ impl PartTask {
     /// What it is made from cannot be read, or staging not be written.
     pub fn make(&self, runtime: &Handle) -> Result<MadeParts> {
         let part = self.part();
-        if let Some(partition) = part.partition {
+        if let PartOutputs::Partition(partition) = part.outputs {
             return self.read_partition(partition, runtime);
         }
         let work = self.file_work()?;
@@ -111,7 +113,7 @@ impl PartTask {
             work,
             home: self.input_format.as_ref(),
         };
-        let (unfinished, made) = make_from_files(
+        let made = make_from_files(
             &files,
             work.part_transfer(&part.slice.pieces),
             (&part.slice.pieces, part.slice.expected_rows()),
@@ -119,10 +121,24 @@ impl PartTask {
             &self.cache.staging,
             &self.interrupted,
         )?;
-        Ok(vec![(
-            part.key,
-            self.cache.commit(&part.key, unfinished, made.record)?,
-        )])
+        let keys = self.output_keys(made.files.len());
+        let files = keys.into_iter().zip(made.files);
+        files
+            .map(|(key, (unfinished, record))| {
+                Ok((key, self.cache.commit(&key, unfinished, record)?))
+            })
+            .collect()
+    }
+
+    /// The keys of the parts that a part of files becomes, which are so many.
+    fn output_keys(&self, count: usize) -> Vec<Fingerprint> {
+        let part = self.part();
+        match part.outputs {
+            PartOutputs::Folders => (0..count)
+                .map(|number| output_key(&part.key, number, number + 1 == count))
+                .collect(),
+            PartOutputs::One | PartOutputs::Partition(_) => vec![part.key],
+        }
     }
 
     /// The files that it is made from.
@@ -182,7 +198,7 @@ impl PartTask {
     /// What another process must know to make it; nothing where only this one can.
     pub fn job(&self) -> Option<JobSpec> {
         let (part, target) = (self.part(), self.flow.store.output_spec());
-        if let Some(partition) = part.partition {
+        if let PartOutputs::Partition(partition) = part.outputs {
             let (table, session) = self.table().ok()?;
             return Some(JobSpec::for_rows(UnitSpec::new(
                 self.config.clone(),
@@ -205,20 +221,32 @@ impl PartTask {
     /// It is not what the job asked for, or its bytes are not what it says.
     pub fn take_finished(&self, folder: &Path, finished: &[FinishedPart]) -> Result<MadeParts> {
         let part = self.part();
-        if let Some(partition) = part.partition {
+        if let PartOutputs::Partition(partition) = part.outputs {
             return self.take_partition(partition, folder, finished);
         }
         let [finished] = finished else {
             return Err(self.other_part());
         };
-        let record = self.output_of(finished, &part.key)?;
-        let written = record.rows + finished.filtered;
+        let keys = self.output_keys(finished.outputs.len());
+        let records: Vec<&PartRecord> = finished
+            .outputs
+            .iter()
+            .map(|output| &output.record)
+            .collect();
+        if finished.key != part.key || records.is_empty() || records.len() != keys.len() {
+            return Err(self.other_part());
+        }
+        let rows = records.iter().map(|record| record.rows);
+        let written = rows.fold(finished.filtered, u64::saturating_add);
         let is_other =
             |rows: &u64| *rows != written || finished.filtered > 0 && !part.slice.is_filtered;
         if let Some(read) = part.slice.rows.filter(is_other) {
             return Err(InputError::RowCount { read, written }.into());
         }
-        Ok(vec![(part.key, self.take_file(folder, &part.key, record)?)])
+        let outputs = keys.into_iter().zip(records);
+        outputs
+            .map(|(key, record)| Ok((key, self.take_file(folder, &key, record.clone())?)))
+            .collect()
     }
 
     /// Takes all parts of a partition, or none.
@@ -252,7 +280,7 @@ impl PartTask {
     /// The one file of a part that was asked for by this key.
     fn output_of(&self, finished: &FinishedPart, key: &Fingerprint) -> Result<PartRecord> {
         match finished.outputs.as_slice() {
-            [output] if finished.key == *key => Ok(output.record),
+            [output] if finished.key == *key => Ok(output.record.clone()),
             _ => Err(self.other_part()),
         }
     }

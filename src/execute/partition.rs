@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::task::{InputError, MadePart, write_part};
+use super::folder_files::FolderFiles;
+use super::part_file::write_part;
+use super::task::{InputError, MadeFiles};
 use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, UnfinishedPart};
 use crate::error::{Error, Result};
@@ -21,12 +23,19 @@ use crate::format::batch::{RecordBatch, concat_batches};
 use crate::format::{FormatError, OutputSpec};
 use crate::home::{PartBatch, ReadSession};
 use crate::plan::table_work::{DEFAULT_ROWS_PER_PART, partition_part_key};
-use crate::shape::{BoundShape, Shape, ShapedRows};
+use crate::shape::{BoundShape, RowError, Shape, ShapedRows};
 use crate::threads::join_error;
 
 /// Takes a part that was made, by its key.
 pub(super) type CommitPart<'a> =
     &'a dyn Fn(&Fingerprint, UnfinishedPart, PartRecord) -> Result<PartRecord>;
+
+/// A part that was made.
+pub(super) struct MadePart {
+    pub(super) record: PartRecord,
+    /// How many rows were read for it and left out.
+    pub(super) filtered: u64,
+}
 
 /// How a partition is read.
 pub(super) struct PartitionTask<'a> {
@@ -125,22 +134,24 @@ impl PartitionTask<'_> {
                 next = coming.next()?;
                 continue;
             }
-            let unfinished = self.staging.begin_part()?;
-            let written = self.encode(first, &mut coming, &unfinished)?;
+            let made = self.encode(first, &mut coming)?;
             next = coming.next()?;
-            parts.push(self.finish_part(unfinished, written, parts.len(), next.is_none())?);
+            let (last, mut filtered) = (made.files.len(), made.filtered);
+            for (number, (unfinished, record)) in (1..).zip(made.files) {
+                let is_last = next.is_none() && number == last;
+                let made = MadePart {
+                    record,
+                    // What was left out is counted once.
+                    filtered: std::mem::take(&mut filtered),
+                };
+                parts.push(self.finish_part(unfinished, made, parts.len(), is_last)?);
+            }
         }
         Ok(parts)
     }
 
     /// Encodes batches until a part ends.
-    fn encode(
-        &self,
-        first: PartBatch,
-        coming: &mut RowStream<'_>,
-        unfinished: &UnfinishedPart,
-    ) -> Result<MadePart> {
-        let (mut wrote, mut filtered) = (0, 0);
+    fn encode(&self, first: PartBatch, coming: &mut RowStream<'_>) -> Result<MadeFiles> {
         let state = self.session.table_state();
         let shape = self
             .shape
@@ -149,56 +160,52 @@ impl PartitionTask<'_> {
         let columns = shape
             .as_ref()
             .map_or(&state.arrow_schema, BoundShape::schema);
-        // Rows of the partition that came before the next.
-        let mut before = coming.rows - first.rows.height() as u64;
-        let mut shaped = |rows: RecordBatch| {
-            let first_row = before;
-            before += rows.height() as u64;
-            match &shape {
-                None => Ok(ShapedRows { rows, filtered: 0 }),
-                Some(shape) => shape.apply(&rows).map_err(|error| {
-                    let place = format!("partition {}", state.partitions[self.partition].name);
-                    FormatError::of_row(error, place, first_row)
-                }),
-            }
+        let mut rows = PartRows {
+            // Rows of the partition that came before the next.
+            read_before: coming.rows - first.rows.height() as u64,
+            next: Some(first),
+            coming,
+            shape: shape.as_ref(),
+            place: format!("partition {}", state.partitions[self.partition].name),
+            filtered: 0,
         };
-        let written = write_part(unfinished, |out| {
-            let mut encoder = self.target.begin(columns, Box::new(out))?;
-            let mut group = Vec::new();
+        if let Some(partition_by) = &self.target.partition_by {
+            let mut folders = FolderFiles::new(
+                partition_by,
+                columns.clone(),
+                (&self.target, self.target.compression_for_rows()?),
+                self.staging,
+                self.interrupted,
+            )?;
             let mut count = 0;
-            let mut next = Some(first);
-            while let Some(PartBatch {
-                rows,
-                ends_group,
-                ends_part,
-            }) = next
-            {
-                let ShapedRows {
-                    rows,
-                    filtered: left_out,
-                } = shaped(rows)?;
-                filtered += left_out;
-                count += rows.height() as u64;
-                group.push(rows);
-                if ends_group {
-                    encoder.write(concat_batches(std::mem::take(&mut group))?)?;
-                }
-                next = if ends_part { None } else { coming.next()? };
+            while let Some(group) = rows.next_group()? {
+                let joined = group.rows()?;
+                count += joined.height() as u64;
+                folders.push(&joined, |error| group.error(error))?;
             }
-            if !group.is_empty() {
-                encoder.write(concat_batches(group)?)?;
+            let files = folders.finish()?;
+            let written = files.iter().map(|(_, record)| record.rows).sum();
+            check_written(count, written)?;
+            let filtered = rows.filtered;
+            return Ok(MadeFiles { files, filtered });
+        }
+        let unfinished = self.staging.begin_part()?;
+        let mut wrote = 0;
+        let record = write_part(&unfinished, |out| {
+            let mut encoder = self.target.begin(columns, Box::new(out))?;
+            let mut count = 0;
+            while let Some(group) = rows.next_group()? {
+                let joined = group.rows()?;
+                count += joined.height() as u64;
+                encoder.write(joined)?;
             }
             wrote = encoder.finish()?;
             Ok(count)
         })?;
-        let read = written.rows;
-        if wrote != read {
-            let written = wrote;
-            return Err(InputError::RowCount { read, written }.into());
-        }
-        Ok(MadePart {
-            record: written,
-            filtered,
+        check_written(record.rows, wrote)?;
+        Ok(MadeFiles {
+            files: vec![(unfinished, record)],
+            filtered: rows.filtered,
         })
     }
 
@@ -214,5 +221,88 @@ impl PartitionTask<'_> {
         let key = partition_part_key(self.recipe, state, partition, number, is_last);
         let record = (self.commit)(&key, unfinished, made.record)?;
         Ok((key, MadePart { record, ..made }))
+    }
+}
+
+/// All rows that were read were written.
+fn check_written(read: u64, written: u64) -> Result<()> {
+    if read == written {
+        Ok(())
+    } else {
+        Err(InputError::RowCount { read, written }.into())
+    }
+}
+
+/// The rows of one part as they come, group by group.
+struct PartRows<'r, 'c> {
+    coming: &'r mut RowStream<'c>,
+    next: Option<PartBatch>,
+    shape: Option<&'r BoundShape>,
+    /// How many rows of the partition came before the next.
+    read_before: u64,
+    /// What errors call the partition.
+    place: String,
+    /// How many rows were left out.
+    filtered: u64,
+}
+
+impl PartRows<'_, '_> {
+    /// The next group; nothing where the part ends.
+    fn next_group(&mut self) -> Result<Option<RowGroup<'_>>, FormatError> {
+        let mut batches = Vec::new();
+        while let Some(PartBatch {
+            rows,
+            ends_group,
+            ends_part,
+        }) = self.next.take()
+        {
+            let first_row = self.read_before;
+            self.read_before += rows.height() as u64;
+            let shaped = match self.shape {
+                None => ShapedRows::all(rows),
+                Some(shape) => shape
+                    .apply(&rows)
+                    .map_err(|error| FormatError::of_row(error, self.place.clone(), first_row))?,
+            };
+            self.filtered += shaped.filtered;
+            batches.push((shaped, first_row));
+            self.next = if ends_part { None } else { self.coming.next()? };
+            if ends_group {
+                break;
+            }
+        }
+        Ok((!batches.is_empty()).then_some(RowGroup {
+            batches,
+            place: &self.place,
+        }))
+    }
+}
+
+/// Rows of a partition that come into one group, in batches with their first rows.
+struct RowGroup<'r> {
+    batches: Vec<(ShapedRows, u64)>,
+    place: &'r str,
+}
+
+impl RowGroup<'_> {
+    fn rows(&self) -> Result<RecordBatch, FormatError> {
+        let batches = self.batches.iter();
+        concat_batches(batches.map(|(shaped, _)| shaped.rows.clone()).collect())
+    }
+
+    /// The error of one of the rows, by its row of the partition.
+    fn error(&self, error: RowError) -> FormatError {
+        let mut row = error.row;
+        for (shaped, first_row) in &self.batches {
+            let height = shaped.rows.height();
+            match row {
+                Some(later) if later >= height => row = Some(later - height),
+                _ => {
+                    let error = shaped.error_before(RowError { row, ..error });
+                    return FormatError::of_row(error, self.place.to_string(), *first_row);
+                }
+            }
+        }
+        FormatError::of_row(RowError { row: None, ..error }, self.place.to_string(), 0)
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! It runs on a thread of its own and knows nothing of the run it is part of.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
+use super::folder_files::{FolderFiles, UnfinishedFiles};
+use super::part_file::write_part;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, UnfinishedPart};
 use crate::error::{Error, ErrorKind, Result, Retry};
@@ -14,15 +16,12 @@ use crate::fingerprint::Fingerprint;
 use crate::format::projection::Projection;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{
-    Format, FormatError, InputFiles, Layout, OpenFile, OutputSpec, PartPieces, Piece,
-    ProjectedFiles, RecodedRows, TransferMode, move_groups, recode, recode_projected,
+    Format, FormatError, InputFiles, Layout, OpenFile, OutputSpec, PartPieces, PartitionBy, Piece,
+    ProjectedFiles, ProjectedPart, RecodedRows, TransferMode, move_groups, recode,
 };
-use crate::fs::{self, DigestWriter, FsError, nofollow};
+use crate::fs::{self, FsError, nofollow};
 use crate::plan::file_work::{FileWork, InspectedFiles};
 use crate::storage::{Location, SequentialReader, Version};
-
-/// The bytes that are gathered before they are hashed and written.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// What may happen to an input while it is read.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +88,8 @@ pub(super) struct PlannedFile<'a> {
     pub(super) projection: Option<&'a Projection>,
 }
 
-/// Makes a part of these pieces, which have so many rows where that is known before. It is not
-/// finished: whoever asked for it takes it into staging.
+/// Makes the files of a part of these pieces, which have so many rows where that is known before.
+/// They are not finished: whoever asked for them takes them into staging.
 pub(super) fn make_from_files(
     files: &dyn PlannedFiles,
     transfer: TransferMode,
@@ -98,16 +97,76 @@ pub(super) fn make_from_files(
     target: &OutputSpec,
     staging: &Staging,
     interrupted: &CancellationToken,
-) -> Result<(UnfinishedPart, MadePart)> {
+) -> Result<MadeFiles> {
     let sources = PlannedInputs(files);
     let cut = PartPieces {
         inputs: &sources,
         pieces,
         interrupted,
     };
-    let unfinished = staging.begin_part()?;
-    let format = files.input_format();
-    let whole_file = match (transfer, pieces) {
+    let (files_made, decoded) = match &target.partition_by {
+        Some(partition_by) => {
+            let (made, decoded) =
+                write_to_folders(files, transfer, &cut, (target, partition_by), staging)?;
+            (made, Some(decoded))
+        }
+        None => {
+            let unfinished = staging.begin_part()?;
+            let (record, decoded) = match whole_file(transfer, pieces) {
+                Some(file) => {
+                    let (digest, bytes) = sources.copy(file, &unfinished, staging, interrupted)?;
+                    let rows = match rows {
+                        Some(rows) => rows,
+                        None => files
+                            .input_format()
+                            .reader()
+                            .decode(&cut, &mut |_| Ok(()))?,
+                    };
+                    (PartRecord::new(digest, rows, bytes), None)
+                }
+                None => {
+                    let mut decoded = None;
+                    let record = write_part(&unfinished, |out| {
+                        let (counted, written) =
+                            write_pieces(files, transfer, &cut, target, Box::new(out))?;
+                        decoded = counted;
+                        Ok(written)
+                    })?;
+                    (record, decoded)
+                }
+            };
+            (vec![(unfinished, record)], decoded)
+        }
+    };
+    sources.check_unchanged(pieces)?;
+    let written: u64 = files_made.iter().map(|(_, record)| record.rows).sum();
+    let kept = |decoded: RecodedRows| decoded.read.saturating_sub(decoded.filtered);
+    let mut counts = rows.into_iter().chain(decoded.map(kept));
+    if let Some(read) = counts.find(|read| *read != written) {
+        return Err(InputError::RowCount { read, written }.into());
+    }
+    // What is left out was read.
+    let expected = decoded.zip(piece_rows(files, pieces));
+    if let Some((decoded, expected)) = expected.filter(|(decoded, rows)| decoded.read != *rows) {
+        let (read, written) = (expected, decoded.read);
+        return Err(InputError::RowCount { read, written }.into());
+    }
+    Ok(MadeFiles {
+        files: files_made,
+        filtered: decoded.map_or(0, |decoded| decoded.filtered),
+    })
+}
+
+/// The files that were made for a part, one behind the other.
+pub(super) struct MadeFiles {
+    pub(super) files: UnfinishedFiles,
+    /// How many rows were read for them and left out.
+    pub(super) filtered: u64,
+}
+
+/// The file that is a part as it is.
+fn whole_file(transfer: TransferMode, pieces: &[Piece]) -> Option<usize> {
+    match (transfer, pieces) {
         (
             TransferMode::Undecoded,
             [
@@ -119,52 +178,39 @@ pub(super) fn make_from_files(
             ],
         ) => Some(*file),
         _ => None,
-    };
-    let mut decoded = None;
-    let written = match whole_file {
-        Some(file) => {
-            let (digest, bytes) = sources.copy(file, &unfinished, staging, interrupted)?;
-            let rows = match rows {
-                Some(rows) => rows,
-                None => format.reader().decode(&cut, &mut |_| Ok(()))?,
-            };
-            PartRecord {
-                digest,
-                bytes,
-                rows,
-            }
-        }
-        None => write_part(&unfinished, |out| {
-            let (counted, written) = write_pieces(files, transfer, &cut, target, Box::new(out))?;
-            decoded = counted;
-            Ok(written)
-        })?,
-    };
-    sources.check_unchanged(pieces)?;
-    let kept = |decoded: RecodedRows| decoded.read.saturating_sub(decoded.filtered);
-    let mut counts = rows.into_iter().chain(decoded.map(kept));
-    if let Some(read) = counts.find(|read| *read != written.rows) {
-        let written = written.rows;
-        return Err(InputError::RowCount { read, written }.into());
     }
-    // What is left out was read.
-    let expected = decoded.zip(piece_rows(files, pieces));
-    if let Some((decoded, expected)) = expected.filter(|(decoded, rows)| decoded.read != *rows) {
-        let (read, written) = (expected, decoded.read);
-        return Err(InputError::RowCount { read, written }.into());
-    }
-    let made = MadePart {
-        record: written,
-        filtered: decoded.map_or(0, |decoded| decoded.filtered),
-    };
-    Ok((unfinished, made))
 }
 
-/// A part that was made.
-pub(super) struct MadePart {
-    pub(super) record: PartRecord,
-    /// How many rows were read for it and left out.
-    pub(super) filtered: u64,
+/// Decodes pieces, and writes a file for each folder that a row of them belongs to.
+fn write_to_folders(
+    files: &dyn PlannedFiles,
+    transfer: TransferMode,
+    pieces: &PartPieces<'_>,
+    (target, partition_by): (&OutputSpec, &PartitionBy),
+    staging: &Staging,
+) -> Result<(UnfinishedFiles, RecodedRows)> {
+    let TransferMode::Decoded { compression } = transfer else {
+        return Err(Error::internal("rows of folders are not decoded"));
+    };
+    let projected = Projected(files);
+    let part = ProjectedPart::new(files.input_format(), pieces, &projected);
+    let mut folders = FolderFiles::new(
+        partition_by,
+        part.schema(target)?,
+        (target, compression),
+        staging,
+        pieces.interrupted,
+    )?;
+    let (read, filtered) =
+        part.decode(&mut |placed| folders.push(&placed.shaped.rows, |error| placed.error(error)))?;
+    let made = folders.finish()?;
+    let written = made.iter().map(|(_, record)| record.rows).sum();
+    let rows = RecodedRows {
+        read,
+        filtered,
+        written,
+    };
+    Ok((made, rows))
 }
 
 /// How many rows the layouts of files say pieces of them have; `None` where they do not say.
@@ -194,7 +240,7 @@ fn write_pieces(
             let first = pieces.pieces.first().map_or(0, |piece| piece.file);
             let rows = if files.file(first).projection.is_some() {
                 let projected = Projected(files);
-                recode_projected(home, pieces, &projected, target, compression, out)?
+                ProjectedPart::new(home, pieces, &projected).recode(target, compression, out)?
             } else {
                 recode(home, pieces, target, compression, out)?
             };
@@ -344,27 +390,4 @@ fn copy_whole(
         _ => FsError::at("copy", &source.path)(error),
     })?;
     Ok((Fingerprint::from_bytes(digest), bytes))
-}
-
-/// Writes a part through `fill`, which gives the rows, and digests it on the way.
-pub(super) fn write_part(
-    unfinished: &UnfinishedPart,
-    fill: impl FnOnce(&mut BufWriter<DigestWriter<fs::File>>) -> Result<u64, FormatError>,
-) -> Result<PartRecord> {
-    let mut out = BufWriter::with_capacity(BUFFER_BYTES, DigestWriter::new(unfinished.create()?));
-    let rows = fill(&mut out).map_err(|error| match out.get_ref().write_error() {
-        Some(failure) => FsError::at("write", unfinished.path())(failure).into(),
-        None => Error::from(error),
-    })?;
-    let failed = |error: io::Error| FsError::at("write", unfinished.path())(error);
-    let (_, digest, bytes) = out
-        .into_inner()
-        .map_err(|error| failed(error.into_error()))?
-        .finish()
-        .map_err(failed)?;
-    Ok(PartRecord {
-        digest: Fingerprint::from_bytes(digest),
-        bytes,
-        rows,
-    })
 }

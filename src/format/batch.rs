@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use polars_arrow::array::{Array, new_empty_array};
+use polars_arrow::compute::aggregate::estimated_bytes_size;
 use polars_arrow::compute::concatenate::concatenate;
 use polars_arrow::datatypes::ArrowSchema;
 pub use polars_arrow::record_batch::RecordBatch;
@@ -86,6 +87,14 @@ pub fn concat_batches(mut batches: Vec<RecordBatch>) -> Result<RecordBatch, Form
         schema(first),
         arrays,
     ))
+}
+
+/// About how many bytes a batch takes in memory.
+pub fn batch_bytes(batch: &RecordBatch) -> u64 {
+    let arrays = batch.arrays().iter();
+    arrays
+        .map(|array| estimated_bytes_size(array.as_ref()) as u64)
+        .sum()
 }
 
 /// polars-arrow lends a batch's schema, and shares it only with who takes the batch.

@@ -12,6 +12,7 @@ mod dictionaries;
 mod encode;
 mod expected_nodes;
 mod messages;
+pub mod spill;
 mod types;
 
 use std::collections::BTreeSet;

@@ -19,7 +19,7 @@ use super::widening::{WideningError, widen, with_remarks_of};
 use super::{ColumnBounds, FormatError};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::shape::{BoundShape, Shape, ShapedRows};
+use crate::shape::{BoundShape, RowError, Shape, ShapedRows};
 
 /// The columns that a file has for its flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,9 +47,13 @@ pub struct ProjectedColumn {
     pub source: ColumnSource,
 }
 
-/// Notes of files that name their columns: where other columns are made of them, they would be of
-/// others, or of none.
+/// Notes of files that name their columns.
 const NAMES_COLUMNS: [&str; 2] = ["pandas", "geo"];
+
+/// Where other columns are made of those of a file, what names them would be of others, or of none.
+pub fn forget_names_of_columns(metadata: &mut Metadata) {
+    metadata.retain(|key, _| !NAMES_COLUMNS.contains(&key.as_str()));
+}
 
 /// Where the values of a column come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,7 +199,7 @@ impl Projection {
     /// What a file says of its columns, as far as it is true of those that are made of them.
     pub(super) fn metadata_of(&self, mut metadata: Metadata) -> Metadata {
         if self.shape.is_some() {
-            metadata.retain(|key, _| !NAMES_COLUMNS.contains(&key.as_str()));
+            forget_names_of_columns(&mut metadata);
         }
         metadata
     }
@@ -222,6 +226,22 @@ impl Projection {
     }
 }
 
+/// Rows that came out of those of a file.
+pub struct PlacedRows<'p> {
+    /// The rows.
+    pub shaped: ShapedRows,
+    path: &'p Path,
+    first_row: u64,
+}
+
+impl PlacedRows<'_> {
+    /// The error of one of them, by its row of the file.
+    pub fn error(&self, error: RowError) -> FormatError {
+        let error = self.shaped.error_before(error);
+        FormatError::of_row(error, self.path.display().to_string(), self.first_row)
+    }
+}
+
 /// Rows of a file on their way, one batch after another.
 pub(super) struct ProjectedRows<'p> {
     projection: &'p Projection,
@@ -233,7 +253,7 @@ pub(super) struct ProjectedRows<'p> {
     next_row: u64,
 }
 
-impl ProjectedRows<'_> {
+impl<'p> ProjectedRows<'p> {
     /// The columns that decide which rows come; none where all do.
     pub(super) fn filter_columns(&self) -> BTreeSet<String> {
         let shape = self.projection.shape.as_ref();
@@ -272,16 +292,21 @@ impl ProjectedRows<'_> {
     ///
     /// # Errors
     /// A row that has no value, by its number.
-    pub(super) fn next(&mut self, batch: &RecordBatch) -> Result<ShapedRows, FormatError> {
-        let first = self.next_row;
+    pub(super) fn next(&mut self, batch: &RecordBatch) -> Result<PlacedRows<'p>, FormatError> {
+        let (path, first_row) = (self.path, self.next_row);
         self.next_row += batch.height() as u64;
-        let rows = self.home_columns(batch, first)?;
-        let Some(shape) = &self.shape else {
-            return Ok(ShapedRows { rows, filtered: 0 });
+        let rows = self.home_columns(batch, first_row)?;
+        let shaped = match &self.shape {
+            None => ShapedRows::all(rows),
+            Some(shape) => shape.apply(&rows).map_err(|error| {
+                FormatError::of_row(error, path.display().to_string(), first_row)
+            })?,
         };
-        let place = || self.path.display().to_string();
-        let shaped = shape.apply(&rows);
-        shaped.map_err(|error| FormatError::of_row(error, place(), first))
+        Ok(PlacedRows {
+            shaped,
+            path,
+            first_row,
+        })
     }
 
     /// The home's columns of rows of the file, of which the first is its row `first_row`.

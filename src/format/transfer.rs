@@ -6,18 +6,23 @@
 use std::io::{self, Write};
 
 use polars_arrow::datatypes::ArrowSchema;
+use tokio_util::sync::CancellationToken;
 
 use super::batch::{RecordBatch, concat_batches};
-use super::projection::{ProjectedRows, Projection};
+use super::projection::{PlacedRows, ProjectedRows, Projection};
 use super::shared_groups::SharedGroups;
 use super::{
     Compression, Encoder, Format, FormatError, GroupBounds, InputFiles, Layout, OpenFile,
     OutputSpec, PartPieces, Passthrough, Piece, Writer,
 };
 use crate::error::Error;
+use crate::shape::BoundPartitions;
 
 /// Batches with fewer rows are joined: each becomes a group of the other format.
 const GROUP_ROWS: usize = 1 << 17;
+
+/// About how many bytes of values are enough for a group, where they are counted.
+const GROUP_BYTES: u64 = 64 << 20;
 
 /// How data gets from home to part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +108,20 @@ impl OutputSpec {
         })
     }
 
+    /// Refuses columns that a part could not have. Nothing is written.
+    ///
+    /// # Errors
+    /// A column that the format cannot hold as it is, or that no folder can be called after.
+    pub fn check_columns(&self, columns: &ArrowSchema) -> Result<(), FormatError> {
+        let partitions = self.partition_by.as_ref();
+        let partitions = partitions.map(|partitions| BoundPartitions::new(partitions, columns));
+        let partitions = partitions.transpose()?;
+        let columns = partitions
+            .as_ref()
+            .map_or(columns, |partitions| partitions.schema());
+        self.begin(columns, Box::new(io::sink())).map(drop)
+    }
+
     /// Begins a part whose rows come from no file of the format.
     ///
     /// # Errors
@@ -148,7 +167,7 @@ pub fn check_recodable(
         }
         None => source.reader().readable_schema(file)?,
     };
-    target.begin(&columns, Box::new(io::sink())).map(drop)
+    target.check_columns(&columns)
 }
 
 /// Moves whole groups into a part without decoding them, with another compression where one is
@@ -206,21 +225,14 @@ pub fn recode(
 /// Encodes what is decoded, in groups of a size; `decode` hands rows on, and gives how many there
 /// were and how many of these it left out.
 fn encode_decoded(
-    mut encoder: Box<dyn Encoder + '_>,
+    encoder: Box<dyn Encoder + '_>,
     decode: impl FnOnce(
         &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
     ) -> Result<(u64, u64), FormatError>,
 ) -> Result<RecodedRows, FormatError> {
-    let mut waiting = PendingBatches::default();
-    let (read, filtered) = decode(&mut |batch| {
-        waiting
-            .push(batch)
-            .map_or(Ok(()), |batches| encoder.write(concat_batches(batches)?))
-    })?;
-    if !waiting.batches.is_empty() {
-        encoder.write(concat_batches(waiting.batches)?)?;
-    }
-    let written = encoder.finish()?;
+    let mut groups = JoinedGroups::new(encoder);
+    let (read, filtered) = decode(&mut |batch| groups.write(batch, 0))?;
+    let written = groups.finish()?;
     Ok(RecodedRows {
         read,
         filtered,
@@ -343,42 +355,71 @@ pub trait ProjectedFiles: Sync {
     fn first_row(&self, piece: &Piece) -> u64;
 }
 
-/// Decodes the pieces of a part, makes of each what its file's projection says, and encodes that.
-///
-/// # Errors
-/// A piece cannot be decoded, has a value that its column cannot hold, or its rows cannot be
-/// written.
-pub fn recode_projected(
-    source: &dyn Format,
-    part: &PartPieces<'_>,
-    files: &dyn ProjectedFiles,
-    target: &OutputSpec,
-    compression: Compression,
-    out: Box<dyn Write + Send + '_>,
-) -> Result<RecodedRows, FormatError> {
-    let projection = |file: usize| {
-        let projection = files.projection(file);
+/// A part that is made of files by their projections.
+pub struct ProjectedPart<'a> {
+    source: &'a dyn Format,
+    files: &'a dyn ProjectedFiles,
+    pieces: &'a [Piece],
+    interrupted: &'a CancellationToken,
+    inputs: ReadColumns<'a>,
+}
+
+impl<'a> ProjectedPart<'a> {
+    /// The part of these pieces.
+    pub fn new(
+        source: &'a dyn Format,
+        part: &PartPieces<'a>,
+        files: &'a dyn ProjectedFiles,
+    ) -> Self {
+        let inputs = ReadColumns {
+            source,
+            inputs: part.inputs,
+            files,
+        };
+        Self {
+            source,
+            files,
+            pieces: part.pieces,
+            interrupted: part.interrupted,
+            inputs,
+        }
+    }
+
+    fn part(&self) -> PartPieces<'_> {
+        PartPieces {
+            inputs: &self.inputs,
+            pieces: self.pieces,
+            interrupted: self.interrupted,
+        }
+    }
+
+    fn projection(&self, file: usize) -> Result<&'a Projection, FormatError> {
+        let projection = self.files.projection(file);
         projection.ok_or_else(|| FormatError::Encode("a file of it is not projected".into()))
-    };
-    let inputs = ReadColumns {
-        source,
-        inputs: part.inputs,
-        files,
-    };
-    let part = PartPieces {
-        inputs: &inputs,
-        ..*part
-    };
-    let first = part.open_first()?;
-    let own = source.reader().arrow_schema(&first)?;
-    let columns = projected_schema(
-        source,
-        (&first, &own),
-        projection(part.first_file())?,
-        target,
-    )?;
-    let encoder = target.writer()?.begin(&columns, compression, out)?;
-    encode_decoded(encoder, |each| {
+    }
+
+    /// The columns that come out.
+    ///
+    /// # Errors
+    /// The first file cannot be read, or its columns do not fit what is to become of them.
+    pub fn schema(&self, target: &OutputSpec) -> Result<ArrowSchema, FormatError> {
+        let part = self.part();
+        let first = part.open_first()?;
+        let own = self.source.reader().arrow_schema(&first)?;
+        let projection = self.projection(part.first_file())?;
+        projected_schema(self.source, (&first, &own), projection, target)
+    }
+
+    /// Decodes the pieces, makes of each what its file's projection says, and hands that on.
+    /// Gives how many rows there were, and how many of these were left out.
+    ///
+    /// # Errors
+    /// A piece cannot be decoded, or has a value that its column cannot hold.
+    pub fn decode(
+        &self,
+        each: &mut dyn FnMut(PlacedRows<'_>) -> Result<(), FormatError>,
+    ) -> Result<(u64, u64), FormatError> {
+        let (source, part) = (self.source, self.part());
         let (mut read, mut filtered) = (0, 0);
         // The pieces of one file are rows one behind the other.
         for pieces in part.pieces.chunk_by(|one, other| one.file == other.file) {
@@ -396,8 +437,10 @@ pub fn recode_projected(
                 ..part
             };
             let own = source.reader().arrow_schema(&opened)?;
-            let first_row = files.first_row(first);
-            let mut rows = projection(first.file)?.rows(&own, &opened.path, first_row)?;
+            let first_row = self.files.first_row(first);
+            let mut rows = self
+                .projection(first.file)?
+                .rows(&own, &opened.path, first_row)?;
             let groups = match rows.filter_columns() {
                 columns if columns.is_empty() => Vec::new(),
                 columns => source.reader().group_bounds(&opened, &columns)?,
@@ -410,9 +453,9 @@ pub fn recode_projected(
                             ..part
                         };
                         read += source.reader().decode(&pieces, &mut |batch| {
-                            let shaped = rows.next(&batch)?;
-                            filtered += shaped.filtered;
-                            each(shaped.rows)
+                            let placed = rows.next(&batch)?;
+                            filtered += placed.shaped.filtered;
+                            each(placed)
                         })?;
                     }
                     Run::Skipped(count) => {
@@ -424,7 +467,24 @@ pub fn recode_projected(
             }
         }
         Ok((read, filtered))
-    })
+    }
+
+    /// The same, encoded.
+    ///
+    /// # Errors
+    /// As [`ProjectedPart::decode`], or its rows cannot be written.
+    pub fn recode(
+        &self,
+        target: &OutputSpec,
+        compression: Compression,
+        out: Box<dyn Write + Send + '_>,
+    ) -> Result<RecodedRows, FormatError> {
+        let columns = self.schema(target)?;
+        let encoder = target.writer()?.begin(&columns, compression, out)?;
+        encode_decoded(encoder, |each| {
+            self.decode(&mut |placed| each(placed.shaped.rows))
+        })
+    }
 }
 
 /// What becomes of pieces of a file that stand one behind the other.
@@ -472,21 +532,54 @@ fn single_groups(pieces: &[Piece], groups: usize) -> Vec<Piece> {
     pieces.iter().flat_map(single).collect()
 }
 
-/// Batches that wait for others.
-#[derive(Default)]
-struct PendingBatches {
-    batches: Vec<RecordBatch>,
+/// Joins batches, until they are large enough for a group.
+pub struct JoinedGroups<'e> {
+    encoder: Box<dyn Encoder + 'e>,
+    waiting: Vec<RecordBatch>,
     rows: usize,
+    bytes: u64,
 }
 
-impl PendingBatches {
-    /// One more; all of them where they are enough.
-    fn push(&mut self, batch: RecordBatch) -> Option<Vec<RecordBatch>> {
+impl<'e> JoinedGroups<'e> {
+    /// Groups of a file.
+    pub fn new(encoder: Box<dyn Encoder + 'e>) -> Self {
+        Self {
+            encoder,
+            waiting: Vec::new(),
+            rows: 0,
+            bytes: 0,
+        }
+    }
+
+    /// One more batch, whose values take so many bytes where that is to count.
+    ///
+    /// # Errors
+    /// A group cannot be written.
+    pub fn write(&mut self, batch: RecordBatch, bytes: u64) -> Result<(), FormatError> {
         self.rows += batch.height();
-        self.batches.push(batch);
-        (self.rows >= GROUP_ROWS).then(|| {
-            self.rows = 0;
-            std::mem::take(&mut self.batches)
-        })
+        self.bytes += bytes;
+        self.waiting.push(batch);
+        if self.rows >= GROUP_ROWS || self.bytes >= GROUP_BYTES {
+            self.end_group()?;
+        }
+        Ok(())
+    }
+
+    /// What is waiting becomes a group.
+    fn end_group(&mut self) -> Result<(), FormatError> {
+        (self.rows, self.bytes) = (0, 0);
+        match std::mem::take(&mut self.waiting) {
+            waiting if waiting.is_empty() => Ok(()),
+            waiting => self.encoder.write(concat_batches(waiting)?),
+        }
+    }
+
+    /// Ends the file; gives its rows.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn finish(mut self) -> Result<u64, FormatError> {
+        self.end_group()?;
+        self.encoder.finish()
     }
 }

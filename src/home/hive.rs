@@ -2,11 +2,70 @@
 //!
 //! It knows names only; whether the files have the columns too, it does not know.
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use crate::connection::types::ColumnType;
 use crate::format::projection::is_constant_of;
+use crate::fs::is_hidden;
 
-/// The name of the folder of rows that have no value in its column.
-const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+/// The value in the name of the folder of rows that have none in its column.
+pub const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// How many bytes a name in a folder may have.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// What stands as `%3A` in names of folders: what Hive escapes, what no name or a shell has as it
+/// is, and spaces.
+const ESCAPED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'$')
+    .add(b'%')
+    .add(b'&')
+    .add(b'\'')
+    .add(b'*')
+    .add(b'/')
+    .add(b':')
+    .add(b';')
+    .add(b'<')
+    .add(b'=')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// The name of the folder of rows that have a value in a column.
+pub fn folder_name(column: &str, value: Option<&str>) -> String {
+    let column = percent_encoded(column);
+    match value {
+        Some(value) => format!("{column}={}", percent_encoded(value)),
+        None => format!("{column}={NULL_FOLDER}"),
+    }
+}
+
+/// A text with signs that are escaped; letters of all languages stay what they are, as in Hive.
+fn percent_encoded(text: &str) -> String {
+    let mut name = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            letter if letter.is_ascii() => {
+                name.extend(utf8_percent_encode(
+                    letter.encode_utf8(&mut [0; 4]),
+                    ESCAPED,
+                ));
+            }
+            letter => name.push(letter),
+        }
+    }
+    name
+}
 
 /// A value that stands in the name of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,8 +76,19 @@ pub struct FolderValue {
     pub value: Option<String>,
 }
 
+/// True for the path of folders that are called after values, one below the other.
+pub fn is_partition_path(path: &str) -> bool {
+    let is_name = |name: &str| {
+        name.contains('=')
+            && !is_hidden(name)
+            && !name.contains('\0')
+            && name.len() <= MAX_NAME_BYTES
+    };
+    path.split('/').all(is_name)
+}
+
 /// The values in the names of the folders of a file, with the folders, from above.
-pub(super) fn folder_values(name: &str) -> impl Iterator<Item = (&str, FolderValue)> {
+pub fn folder_values(name: &str) -> impl Iterator<Item = (&str, FolderValue)> {
     let folders = name.rsplit_once('/').map_or("", |(folders, _)| folders);
     folders.split('/').filter_map(|folder| {
         let (column, value) = folder.split_once('=')?;
@@ -97,6 +167,23 @@ mod tests {
         });
         assert_eq!(found, expected);
         assert_eq!(folder_values("=x/a.parquet").count(), 0);
+    }
+
+    #[test]
+    fn a_value_is_read_as_it_was_written() {
+        let all: String = (1..0x250).filter_map(char::from_u32).collect();
+        for (column, value) in [("a", "x"), ("a=b/c", "=/%3A"), ("é", all.as_str())] {
+            let name = folder_name(column, Some(value));
+            let path = format!("{name}/a.parquet");
+            let found: Vec<_> = folder_values(&path).collect();
+            let expected = FolderValue {
+                column: column.to_string(),
+                value: Some(value.to_string()),
+            };
+            assert_eq!(found, [(name.as_str(), expected)]);
+            assert!(!name.contains(['/', ' ', '\n', '\'']), "{name}");
+        }
+        assert_eq!(folder_name("a b", None), "a%20b=__HIVE_DEFAULT_PARTITION__");
     }
 
     #[test]

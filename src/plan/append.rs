@@ -6,15 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::queries::FlowKey;
 use super::rebuildable::parts_by_input;
 use super::stale::Reason;
 use crate::config::schema::{OnChanged, OnRepeated, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::Components;
 use crate::flow::{Flow, Mode};
 use crate::format::canonical_schema::type_from_name;
 use crate::format::projection::plain_constant;
-use crate::home::FolderValue;
+use crate::home::{self, FolderValue};
 use crate::store::receipt::{Part, PartInput, PublishedSet};
 
 /// What a build adds to a set, and what of the set stays.
@@ -59,6 +61,14 @@ pub enum AppendError {
     /// The index remembers a receipt that is gone.
     #[error("{0} is gone with its receipt, which says what was moved")]
     ReceiptLost(String),
+    /// Parts that stay lie in other folders than new ones would.
+    #[error("parts that stay {}, and new ones {}", in_folders(.before), in_folders(.now))]
+    Folders {
+        /// The columns that name the folders of those that stay.
+        before: String,
+        /// Those that would name the folders of new ones.
+        now: String,
+    },
     /// The new inputs have other columns.
     #[error("input {input} has other columns than its store: {difference}")]
     Columns {
@@ -88,12 +98,43 @@ impl From<AppendError> for Error {
             AppendError::ReceiptLost(_) => {
                 "bring it back, with .hygge beside it, or mount it; hygge build --force begins again with what the home has now"
             }
+            AppendError::Folders { .. } => {
+                "one set has one kind of folders: leave partition_by as it was, or build it anew by hygge build --force, as far as its inputs are still there"
+            }
             AppendError::Columns { .. } => {
                 "a store has one schema: move the new columns to another store, or build it anew with mode: replace"
             }
         };
         Self::new(ErrorKind::Flow, error).with_hint(hint)
     }
+}
+
+/// Where parts lie whose folders are named by columns.
+fn in_folders(columns: &str) -> String {
+    match columns {
+        "" => "lie in no folders".into(),
+        columns => format!("lie in folders by {columns}"),
+    }
+}
+
+/// New parts come to the same kind of folders as those that stay.
+///
+/// # Errors
+/// They would come to others.
+pub fn check_same_folders(published: &PublishedSet, key: &FlowKey) -> Result<(), AppendError> {
+    let of = |components: &Components| {
+        let setting = |name: &str| components.settings.get(name);
+        let keeps = setting("store.keep_column").map(|_| ", which stay in the files");
+        let columns = setting("store.partition_by");
+        columns.map_or_else(String::new, |columns| {
+            format!("{columns}{}", keeps.unwrap_or_default())
+        })
+    };
+    let (before, now) = (of(&published.components), of(&key.components));
+    if before == now {
+        return Ok(());
+    }
+    Err(AppendError::Folders { before, now })
 }
 
 /// Compares what a home holds with what was moved. `lost` are parts, by name, that cannot be had
@@ -110,8 +151,10 @@ pub fn append_plan(
     }
     // Rows of equal bytes are others where a folder says another value of a column.
     let folder_values = |name: &str| {
-        let files = flow.home.as_files();
-        let mut values = files.map_or_else(Vec::new, |files| files.folder_values(name));
+        let mut values = match flow.home.as_files() {
+            Some(files) => files.folder_values(name),
+            None => home::folder_values(name).map(|(_, value)| value).collect(),
+        };
         values.retain(|value| published.folder_columns.contains(&value.column));
         for FolderValue { column, value } in &mut values {
             let mut columns = published.home_columns().iter();

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::append;
 use super::planned_part::PlannedPart;
 use super::prepare::Preparer;
 use super::probe::StoreState;
@@ -93,6 +94,7 @@ impl Preparer<'_> {
             )
             .with_hint(build));
         }
+        append::check_same_folders(published, key)?;
         let unit_of = |part: &Part| {
             part.inputs
                 .first()

@@ -307,7 +307,7 @@ fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
 fn check_table(flow: &Flow, answer: &TableState) -> Result<String> {
     let target = flow.store.output_spec();
     let columns = shaped_by(flow, answer.arrow_schema.clone())?;
-    target.begin(&columns, Box::new(std::io::sink()))?;
+    target.check_columns(&columns)?;
     let counted = |number: usize, what: &str| {
         if number == 1 {
             format!("1 {what}")
@@ -356,7 +356,9 @@ fn check_upstream_files(look: &FlowChecker<'_>) -> Result<()> {
     let mut names: Vec<String> = listing.files.iter().map(|file| file.name.clone()).collect();
     // Files that are packed on their way are as many as the rows make, and have other groups.
     for flow in sources.iter().rev() {
-        if flow.store.output_spec().rows_per_file.is_some() || flow.store.names_by_digest() {
+        let target = flow.store.output_spec();
+        let is_unknown = target.rows_per_file.is_some() || target.partition_by.is_some();
+        if is_unknown || flow.store.names_by_digest() {
             return Ok(());
         }
         // What is wrong with their names is said of that flow.
@@ -437,7 +439,8 @@ fn check_files(
         layouts: &known,
         open: &opened,
     };
-    let projections = columns.shaped_projections(flow.shape.as_ref(), &home_files)?;
+    let target = flow.store.output_spec();
+    let projections = columns.shaped_projections((flow.shape.as_ref(), &target), &home_files)?;
     check_part_names(flow, &names, &known, listing)?;
     slice::check_part_count(
         names.iter().copied().zip(known.iter().copied()),
@@ -453,7 +456,6 @@ fn check_files(
             })
             .collect::<Result<()>>()?;
     }
-    let target = flow.store.output_spec();
     let own = (0..layouts.len()).filter(|file| !projections.contains_key(file));
     let own: Vec<&Layout> = own.map(|file| &layouts[file]).collect();
     let decodes_own = !own.is_empty()
@@ -513,7 +515,12 @@ fn home_columns(
     };
     let published = receipt.as_ref().and_then(|receipt| receipt.latest());
     let recorded = published.map(RecordedTypes::from_published).transpose()?;
-    HomeColumns::new(flow.home.as_ref(), &files, &recorded.unwrap_or_default())
+    HomeColumns::new(
+        flow.home.as_ref(),
+        &files,
+        &recorded.unwrap_or_default(),
+        None,
+    )
 }
 
 /// No two parts get one name. What is made of a digest, only a build knows.
@@ -636,7 +643,7 @@ fn flow_columns(look: &FlowChecker<'_>, flow: &Flow) -> Result<Option<ArrowSchem
         .map(|file| file.name.as_str())
         .collect();
     let projections = home.shaped_projections(
-        flow.shape.as_ref(),
+        (flow.shape.as_ref(), &flow.store.output_spec()),
         &HomeFiles {
             format,
             names: &names,

@@ -58,7 +58,7 @@ impl PartFinder {
         };
         for part in parts.iter_mut() {
             let record = recorded.get(&part.key).or_else(|| made.get(&part.key));
-            let Some(record) = record.copied() else {
+            let Some(record) = record.cloned() else {
                 continue;
             };
             let location = if places.has_in_store(&record.digest, part) {
@@ -142,6 +142,7 @@ fn recorded_parts(receipt: Option<&Receipt>) -> HashMap<Fingerprint, PartRecord>
         digest: part.digest,
         rows: part.rows,
         bytes: part.bytes,
+        folder: part.folder().to_string(),
     };
     previous
         .chain(latest)

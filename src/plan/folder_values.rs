@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use polars_arrow::datatypes::{ArrowDataType, Field};
 
-use crate::connection::types::ColumnType;
 use crate::error::Result;
-use crate::format::canonical_schema::type_name;
+use crate::format::canonical_schema::{type_from_name, type_name};
 use crate::format::projection::{ColumnSource, ProjectedColumn, Projection, is_constant_of};
-use crate::home::{FileSource, FolderValue, HomeError, inferred_type};
+use crate::home::{FileSource, FolderValue, HomeError, folder_values, inferred_type};
+use crate::store::receipt::PublishedSet;
 
 /// A column that stands in names of folders.
 #[derive(Clone, Debug)]
@@ -25,6 +25,51 @@ pub(super) struct FolderColumn {
 pub(super) struct FolderValues<'a> {
     names: &'a [&'a str],
     values: Vec<Vec<FolderValue>>,
+    /// The types that columns are given, whatever their values.
+    types: BTreeMap<String, ArrowDataType>,
+}
+
+/// What names of folders may say.
+pub(super) struct FolderNames {
+    values: Vec<Vec<FolderValue>>,
+    types: BTreeMap<String, ArrowDataType>,
+}
+
+impl FolderNames {
+    /// True where the folders of a file say nothing.
+    pub(super) fn is_empty(&self, file: usize) -> bool {
+        self.values[file].is_empty()
+    }
+
+    /// In a home of files, of which these are listed.
+    pub(super) fn of_home(home: &dyn FileSource, names: &[&str]) -> Self {
+        let types = home.folder_types().iter();
+        Self {
+            values: names.iter().map(|name| home.folder_values(name)).collect(),
+            types: types
+                .map(|(name, kind)| (name.clone(), kind.to_arrow()))
+                .collect(),
+        }
+    }
+
+    /// In what a flow has published: its columns, with the types that they have there.
+    pub(super) fn of_published(published: &PublishedSet, names: &[&str]) -> Self {
+        let types: BTreeMap<String, ArrowDataType> = published
+            .columns
+            .iter()
+            .filter_map(|column| Some((column.name.clone(), type_from_name(&column.target_type)?)))
+            .collect();
+        let values = names.iter().map(|name| {
+            let values = folder_values(name).map(|(_, value)| value);
+            values
+                .filter(|value| types.contains_key(&value.column))
+                .collect()
+        });
+        Self {
+            values: values.collect(),
+            types,
+        }
+    }
 }
 
 impl<'a> FolderValues<'a> {
@@ -34,7 +79,7 @@ impl<'a> FolderValues<'a> {
     /// Two folders around a file say one column.
     pub(super) fn new(
         names: &'a [&'a str],
-        mut values: Vec<Vec<FolderValue>>,
+        FolderNames { mut values, types }: FolderNames,
         is_own: &dyn Fn(usize, &str) -> bool,
     ) -> Result<Self> {
         for (file, values) in values.iter_mut().enumerate() {
@@ -52,7 +97,11 @@ impl<'a> FolderValues<'a> {
                 .into());
             }
         }
-        Ok(Self { names, values })
+        Ok(Self {
+            names,
+            values,
+            types,
+        })
     }
 
     /// Those of a file.
@@ -92,13 +141,12 @@ impl<'a> FolderValues<'a> {
     }
 
     /// The columns, in the order of the folders of the first file that has them. They have the types
-    /// that the config gives them, else those that are recorded, where these hold all values.
+    /// that they are given, else those that are recorded, where these hold all values.
     ///
     /// # Errors
-    /// A value is none of the type that the config gives its column.
+    /// A value is none of the type that its column is given.
     pub(super) fn columns(
         &self,
-        home: &dyn FileSource,
         recorded: &BTreeMap<String, ArrowDataType>,
     ) -> Result<Vec<FolderColumn>> {
         let mut columns: Vec<FolderColumn> = Vec::new();
@@ -109,7 +157,7 @@ impl<'a> FolderValues<'a> {
             {
                 continue;
             }
-            let given = home.folder_types().get(column).map(ColumnType::to_arrow);
+            let given = self.types.get(column).cloned();
             let holds = |dtype: &&ArrowDataType| {
                 let mut values = self.of(column).flatten();
                 values.all(|value| is_constant_of(dtype, value))

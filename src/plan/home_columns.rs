@@ -7,16 +7,16 @@ use std::sync::Arc;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
 use super::compare::first_names;
-use super::folder_values::{FolderColumn, FolderValues};
+use super::folder_values::{FolderColumn, FolderNames, FolderValues};
 use super::home_files::HomeFiles;
 use super::united_columns::{self, FileKinds, UnitedColumns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::format::Layout;
 use crate::format::canonical_schema::{schema_from_text, type_from_name, type_name};
 use crate::format::projection::{ColumnSource, ProjectedColumn, Projection};
-use crate::home::{FileSchema, FileSource, FolderValue, Home, RecordedColumn};
+use crate::format::{Layout, OutputSpec};
+use crate::home::{FileSchema, Home, RecordedColumn};
 use crate::shape::Shape;
 use crate::store::receipt::PublishedSet;
 
@@ -82,7 +82,8 @@ impl RecordedTypes {
 
 impl HomeColumns {
     /// Compares the columns of all files, takes from names of folders what is in no file, and unites
-    /// what differs where the config asks for that, with what is recorded of the set before.
+    /// what differs where the config asks for that, with what is recorded of the set before. Of a
+    /// home that is another flow, `upstream` is what that has published.
     ///
     /// # Errors
     /// Files differ in their columns, or other programs say which of the files count.
@@ -90,6 +91,7 @@ impl HomeColumns {
         home: &dyn Home,
         files: &HomeFiles<'_>,
         recorded: &RecordedTypes,
+        upstream: Option<&PublishedSet>,
     ) -> Result<Self> {
         let rule = home
             .as_files()
@@ -104,12 +106,16 @@ impl HomeColumns {
             digest: Some(first.column_set_digest),
             ..Self::default()
         };
-        let Some(home) = home.as_files() else {
-            return Ok(own);
+        let folders = match (home.as_files(), upstream) {
+            (Some(home), _) => {
+                home.check_not_in_table()?;
+                FolderNames::of_home(home, files.names)
+            }
+            (None, Some(upstream)) => FolderNames::of_published(upstream, files.names),
+            (None, None) => return Ok(own),
         };
-        home.check_not_in_table()?;
-        let values = folder_values(home, files)?;
-        let folder_columns = values.columns(home, &recorded.folder_types)?;
+        let values = folder_values(folders, files)?;
+        let folder_columns = values.columns(&recorded.folder_types)?;
         if rule == FileSchema::Strict {
             values.check_same_columns()?;
         } else {
@@ -160,15 +166,16 @@ impl HomeColumns {
     }
 
     /// What becomes of each file that does not pass as it is: of those whose columns are not the
-    /// flow's, or of all where its rows are shaped.
+    /// flow's, or of all where its rows are shaped, or go to folders.
     pub(super) fn shaped_projections(
         &self,
-        shape: Option<&Arc<Shape>>,
+        (shape, target): (Option<&Arc<Shape>>, &OutputSpec),
         files: &HomeFiles<'_>,
     ) -> Result<BTreeMap<usize, Projection>> {
-        let Some(shape) = shape.filter(|_| !files.layouts.is_empty()) else {
+        let passes = shape.is_none() && target.partition_by.is_none();
+        if passes || files.layouts.is_empty() {
             return Ok(self.projections.clone());
-        };
+        }
         // Columns are taken by their names, in the order of the united, or of the first file.
         let names = match &self.united {
             Some(united) => united.iter_names().map(|name| name.to_string()).collect(),
@@ -178,11 +185,19 @@ impl HomeColumns {
         // Those of all files have the same names.
         let columns = self.projections.values().next().unwrap_or(&own).columns();
         let names = columns.iter().map(|column| column.name.as_str());
-        shape.check_names(&names.collect())?;
+        if let Some(shape) = shape {
+            shape.check_names(&names.collect())?;
+        }
         let shaped = (0..files.layouts.len()).map(|file| {
             let projection = self.projections.get(&file).unwrap_or(&own);
-            let values = shape.file_values(files.names[file]);
-            (file, projection.with_shape(shape, values))
+            let projection = match shape {
+                None => projection.clone(),
+                Some(shape) => {
+                    let values = shape.file_values(files.names[file]);
+                    projection.with_shape(shape, values)
+                }
+            };
+            (file, projection)
         });
         Ok(shaped.collect())
     }
@@ -298,15 +313,10 @@ impl HomeColumns {
 }
 
 /// The values in names of folders of columns that the files below them do not have.
-fn folder_values<'a>(home: &dyn FileSource, files: &'a HomeFiles<'_>) -> Result<FolderValues<'a>> {
-    let values: Vec<Vec<FolderValue>> = files
-        .names
-        .iter()
-        .map(|name| home.folder_values(name))
-        .collect();
+fn folder_values<'a>(folders: FolderNames, files: &'a HomeFiles<'_>) -> Result<FolderValues<'a>> {
     let mut own: HashMap<Fingerprint, Vec<String>> = HashMap::new();
     for (file, layout) in files.layouts.iter().enumerate() {
-        if !values[file].is_empty() && !own.contains_key(&layout.column_set_digest) {
+        if !folders.is_empty(file) && !own.contains_key(&layout.column_set_digest) {
             let names = files.format.reader().column_names(&(files.open)(file)?)?;
             own.insert(layout.column_set_digest, names);
         }
@@ -315,7 +325,7 @@ fn folder_values<'a>(home: &dyn FileSource, files: &'a HomeFiles<'_>) -> Result<
         let own = own.get(&files.layouts[file].column_set_digest);
         own.is_some_and(|own| own.iter().any(|name| name == column))
     };
-    FolderValues::new(files.names, values, &is_own)
+    FolderValues::new(files.names, folders, &is_own)
 }
 
 /// The digest of columns of files and of those in names of folders, whatever their order.

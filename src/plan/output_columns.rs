@@ -32,7 +32,7 @@ pub(super) fn shaped_projections(
         open: &|file| work.files[file].open(),
     };
     let shape = flow.shape.as_ref().map(Shape::for_run);
-    columns.shaped_projections(shape.as_ref(), &files)
+    columns.shaped_projections((shape.as_ref(), &flow.store.output_spec()), &files)
 }
 
 /// What is made of new files has the columns of the parts that stay, where other columns are made

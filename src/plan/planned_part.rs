@@ -24,9 +24,21 @@ pub struct PlannedPart {
     pub inputs: Vec<PartInput>,
     /// The part, where it was made before and is at hand.
     pub existing: Option<ExistingPart>,
-    /// Which partition of a table must be read for it; it becomes as many parts as the partition
-    /// has.
-    pub partition: Option<usize>,
+    /// The folder of the store that it is for, as far as that is known; empty for the store's own.
+    pub folder: String,
+    /// What it becomes.
+    pub outputs: PartOutputs,
+}
+
+/// What a planned part becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartOutputs {
+    /// One part.
+    One,
+    /// A part for each folder that a row of it belongs to.
+    Folders,
+    /// As many parts as this partition of a table has, which must be read for it.
+    Partition(usize),
 }
 
 /// A part that need not be made.
@@ -51,6 +63,19 @@ pub enum PartLocation {
 }
 
 impl PlannedPart {
+    /// It is one of the parts that a partition or a slice became, the one of this number.
+    pub(super) fn take_output(&mut self, number: usize, record: &PartRecord) {
+        self.outputs = PartOutputs::One;
+        self.folder.clone_from(&record.folder);
+        if !self.slice.is_filtered {
+            self.slice.rows = Some(record.rows);
+        } else if number > 0 {
+            // All rows that were read count as those of the first: of those that were left out
+            // nobody knows for which they were read.
+            self.slice.rows = self.slice.rows.map(|_| 0);
+        }
+    }
+
     /// A part of a set that was published: it is taken as it is.
     pub(super) fn from_published(part: &Part) -> Self {
         let slice = Slice {
@@ -66,7 +91,8 @@ impl PlannedPart {
             sequence: Some(part.sequence),
             inputs,
             existing: None,
-            partition: None,
+            folder: part.folder().to_string(),
+            outputs: PartOutputs::One,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! It looks at what is recorded, staged and published, and reads nothing but footers that are not
 //! known yet.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::append::{self, AppendError};
@@ -17,7 +17,8 @@ use super::home_files::HomeFiles;
 use super::input_checks::packing_remarks;
 use super::layout_cache::LayoutCache;
 use super::output_columns::{check_stays_alike, output_columns, shaped_projections};
-use super::planned_part::PlannedPart;
+use super::part_numbers::{FreedNumber, reuse_numbers};
+use super::planned_part::{PartOutputs, PlannedPart};
 use super::probe::{Input, StoreState};
 use super::queries::FlowKey;
 use super::rebuildable;
@@ -30,7 +31,7 @@ use super::view::PlanView;
 use super::work::{FlowWork, SetColumns, WorkSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::flow::Flow;
+use crate::flow::{Flow, FlowName};
 use crate::format::canonical_schema;
 use crate::format::projection::Projection;
 use crate::format::{Format, Layout, OutputSpec};
@@ -46,8 +47,8 @@ struct BuildScope {
     sequence: u64,
     /// The schema of what stays.
     schema: Option<Fingerprint>,
-    /// The numbers of parts that go, with the inputs they were made from.
-    freed_numbers: Vec<(u64, Vec<PartInput>)>,
+    /// The numbers of parts that go.
+    freed_numbers: Vec<FreedNumber>,
 }
 
 /// Finds out what is to be done for flows that must run.
@@ -127,9 +128,15 @@ impl Preparer<'_> {
                 "hygge build --force makes them again as well, as far as their inputs are there";
             return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
         }
+        if let Some(published) = latest.filter(|_| !parts.is_empty()) {
+            append::check_same_folders(published, key)?;
+        }
         let latest = latest.filter(|_| !self.context.request.forgets_schema(&flow.name));
         let recorded_types = self.recorded_types(flow, latest, &parts)?;
-        let mut columns = home_columns(flow, format, &files, &recorded_types)?;
+        let upstream = flow.upstream().map(FlowName::from);
+        let upstream =
+            upstream.and_then(|upstream| self.flows.receipt(&upstream)?.published.as_ref());
+        let mut columns = home_columns((flow, upstream), format, &files, &recorded_types)?;
         if !parts.is_empty() {
             // What is added need not have all columns of what stays.
             columns.absent.clear();
@@ -178,15 +185,25 @@ impl Preparer<'_> {
         };
         check_stays_alike(&set_columns, latest, &parts, &files)?;
         let mut new = new_parts(&files, &key.recipe_digest(), &target);
-        if !self.context.request.is_forced(&flow.name) {
+        let has_folders = target.partition_by.is_some();
+        if self.context.request.is_forced(&flow.name) {
+        } else if has_folders {
+            new = self.find_outputs(flow, state, new).await?;
+        } else {
             self.find_existing(flow, state, &mut new).await?;
         }
-        reuse_numbers(&mut new, &scope.freed_numbers);
+        let freed_numbers = if has_folders {
+            scope.freed_numbers
+        } else {
+            reuse_numbers(new.iter_mut(), &scope.freed_numbers);
+            Vec::new()
+        };
         parts.append(&mut new);
         let mut work = FlowWork {
             schema: columns.digest.or(scope.schema),
             columns: set_columns,
             sequence: scope.sequence,
+            freed_numbers,
             remarks,
             warnings,
             source: WorkSource::Files(files.with_shared_groups(&parts)),
@@ -222,7 +239,9 @@ impl Preparer<'_> {
         };
         let mut recorded = RecordedTypes::from_published(published)?;
         recorded.is_final = !stay.is_empty();
-        let is_shaped = flow.shape.is_some() || published.home_columns.is_some();
+        let is_shaped = flow.shape.is_some()
+            || published.home_columns.is_some()
+            || flow.store.output_spec().partition_by.is_some();
         if recorded.arrow_schema.is_none() && !is_strict && !is_shaped {
             let mut names = stay.iter().filter_map(|part| part.name.as_ref());
             let first = names.find_map(|name| self.view().open_published(flow, name));
@@ -269,13 +288,9 @@ impl Preparer<'_> {
                     .into_iter()
                     .filter(|file| appending.to_move.contains(&file.name))
                     .collect();
-                let sequence = published.max_sequence.max(parts.len() as u64);
-                let numbers = appending
-                    .removed
-                    .into_iter()
-                    .map(|part| (part.sequence, part.inputs))
-                    .filter(|(number, _)| *number > 0)
-                    .collect();
+                let sequence = published.highest_number();
+                let removed = appending.removed.iter();
+                let numbers = removed.filter_map(FreedNumber::of_part).collect();
                 return Ok(BuildScope {
                     files,
                     retained: stay,
@@ -359,10 +374,11 @@ impl PlanView<'_> {
             schema_changes::column_changes(before, columns)
         };
         let has_folders = latest.is_some_and(|published| !published.folder_columns.is_empty());
+        let is_made = flow.shape.is_some() || flow.store.output_spec().partition_by.is_some();
         let difference = match self.open_published(flow, part) {
             _ if !changes.is_empty() => Some(changes.join("; ")),
             // The columns of a file are not all that its rows have.
-            _ if (has_folders || flow.shape.is_some()) && !before.is_empty() => None,
+            _ if (has_folders || is_made) && !before.is_empty() => None,
             Some(published) if flow.store.output_spec().format.id() == format.id() => format
                 .reader()
                 .schema_difference(&new.open()?, &published)?,
@@ -378,38 +394,12 @@ impl PlanView<'_> {
     }
 }
 
-/// Parts that are made anew have the numbers of those that were made from the same inputs: who
-/// reads the store finds them changed, not gone and come again.
-pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<PartInput>)]) {
-    let mut of_input: HashMap<&str, BTreeSet<u64>> = HashMap::new();
-    for (number, inputs) in numbers {
-        for input in inputs {
-            of_input.entry(&input.name).or_default().insert(*number);
-        }
-    }
-    let mut used: HashSet<u64> = HashSet::new();
-    for part in new {
-        let mut free = Vec::new();
-        for input in &part.inputs {
-            let Some(numbers) = of_input.get_mut(input.name.as_str()) else {
-                continue;
-            };
-            while numbers.first().is_some_and(|number| used.contains(number)) {
-                numbers.pop_first();
-            }
-            free.extend(numbers.first());
-        }
-        part.sequence = free.into_iter().min();
-        used.extend(part.sequence);
-    }
-}
-
 /// The columns of the files of a flow, which can become parts together.
 ///
 /// # Errors
 /// What is wrong with one of them, or with how it fits the others.
 fn home_columns(
-    flow: &Flow,
+    (flow, upstream): (&Flow, Option<&PublishedSet>),
     format: &dyn Format,
     work: &FileWork,
     recorded: &RecordedTypes,
@@ -420,7 +410,7 @@ fn home_columns(
         layouts: &work.layouts.iter().collect::<Vec<_>>(),
         open: &|file| work.files[file].open(),
     };
-    HomeColumns::new(flow.home.as_ref(), &files, recorded)
+    HomeColumns::new(flow.home.as_ref(), &files, recorded, upstream)
 }
 
 /// The columns that stand in names of folders, also those of parts that stay.
@@ -541,7 +531,11 @@ fn new_parts(work: &FileWork, recipe: &Fingerprint, target: &OutputSpec) -> Vec<
             sequence: None,
             inputs,
             existing: None,
-            partition: None,
+            folder: String::new(),
+            outputs: match &target.partition_by {
+                Some(_) => PartOutputs::Folders,
+                None => PartOutputs::One,
+            },
         });
     }
     // A file without rows is in no slice, and has been moved all the same.

@@ -312,6 +312,15 @@ pub fn part_key(
     key.finish()
 }
 
+/// The key of one of the parts that a slice becomes whose rows go to folders. How many there are is
+/// known only when it was read: the last says that it is.
+pub fn output_key(slice: &Fingerprint, number: usize, is_last: bool) -> Fingerprint {
+    let mut key = KeyWriter::new(KeyKind::Part);
+    key.digest(slice).text("output").count(number);
+    key.number(u64::from(is_last));
+    key.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

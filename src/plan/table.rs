@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::planned_part::PlannedPart;
-use super::prepare::{Preparer, reuse_numbers};
+use super::append;
+use super::part_numbers::{FreedNumber, reuse_numbers};
+use super::planned_part::{PartOutputs, PlannedPart};
+use super::prepare::Preparer;
 use super::probe::StoreState;
 use super::queries::FlowKey;
 use super::schema_changes;
@@ -42,7 +44,7 @@ impl PlanView<'_> {
             .iter()
             .filter(|part| part.existing.is_some() && !known.contains(&part.key))
             .count();
-        if goes_on > 0 && parts.iter().any(|part| part.partition.is_some()) {
+        if goes_on > 0 && parts.iter().any(|part| part.outputs != PartOutputs::One) {
             remarks.push(format!(
                 "{goes_on} {} of an earlier build {} used again, as the probe answers what it did; the rest is read of a later moment",
                 if goes_on == 1 { "part" } else { "parts" },
@@ -160,25 +162,26 @@ impl Preparer<'_> {
         let mut work = FlowWork::from_state(flow, key, &state);
         work.schema = Some(answer.schema_digest);
         work.columns = table_columns(flow, &answer, published.filter(|_| stays))?;
+        if let Some(published) = published.filter(|_| !stay.is_empty()) {
+            append::check_same_folders(published, key)?;
+        }
         if let Some(published) = published.filter(|_| stays) {
             schema_changes::check_same_output(published, &work.columns, flow)?;
         }
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
-            work.sequence = published
-                .max_sequence
-                .max(published.manifest.parts.len() as u64);
-            let stays: HashSet<u64> = stay.iter().filter_map(|part| part.sequence).collect();
-            let gone = published
-                .manifest
-                .parts
+            work.sequence = published.highest_number();
+            let stays: HashSet<&str> = stay
                 .iter()
-                .filter(|part| part.sequence > 0 && !stays.contains(&part.sequence));
-            reuse_numbers(
-                &mut new,
-                &gone
-                    .map(|part| (part.sequence, part.inputs.clone()))
-                    .collect::<Vec<_>>(),
-            );
+                .filter_map(|part| part.name.as_deref())
+                .collect();
+            let parts = published.manifest.parts.iter();
+            let gone = parts.filter(|part| !stays.contains(part.name.as_str()));
+            let freed: Vec<FreedNumber> = gone.filter_map(FreedNumber::of_part).collect();
+            if flow.store.output_spec().partition_by.is_some() {
+                work.freed_numbers = freed;
+            } else {
+                reuse_numbers(new.iter_mut(), &freed);
+            }
         }
         work.parts = stay.iter().cloned().chain(new).collect();
         let table = self
@@ -197,69 +200,29 @@ impl Preparer<'_> {
         recipe: &Fingerprint,
         answer: &TableState,
     ) -> Result<Vec<PlannedPart>> {
-        let mut found: Vec<Vec<PlannedPart>> = vec![Vec::new(); answer.partitions.len()];
-        let mut whole = vec![false; answer.partitions.len()];
         let chosen = self.context.request.partition_filter(flow)?;
         let is_asked_for = |partition: &usize| {
             chosen
                 .as_ref()
                 .is_some_and(|chosen| chosen(&answer.partitions[*partition].name))
         };
-        let partitions = (0..answer.partitions.len()).filter(|partition| !is_asked_for(partition));
-        let mut open: Vec<usize> = if self.context.request.is_forced(&flow.name) {
-            Vec::new()
-        } else {
-            partitions.collect()
+        let is_forced = self.context.request.is_forced(&flow.name);
+        let partitions = 0..answer.partitions.len();
+        let open = partitions.filter(|partition| !is_forced && !is_asked_for(partition));
+        let part = |partition: usize, number, is_last| {
+            let described = &answer.partitions[partition];
+            let key = partition_part_key(recipe, answer, described, number, is_last);
+            PlannedPart::partition_part(key, described)
         };
-        while !open.is_empty() {
-            let mut asked = Vec::with_capacity(open.len() * 2);
-            for partition in &open {
-                for is_last in [true, false] {
-                    let described = &answer.partitions[*partition];
-                    asked.push(PlannedPart::partition_part(
-                        partition_part_key(
-                            recipe,
-                            answer,
-                            described,
-                            found[*partition].len(),
-                            is_last,
-                        ),
-                        described,
-                    ));
-                }
-            }
-            self.find_existing(flow, state, &mut asked).await?;
-            let mut next = Vec::new();
-            for (partition, pair) in open.into_iter().zip(asked.chunks_exact(2)) {
-                let Some((part, is_last)) = pair
-                    .iter()
-                    .zip([true, false])
-                    .find(|(part, _)| part.existing.is_some())
-                else {
-                    continue;
-                };
-                let mut part = part.clone();
-                part.slice.rows = part.existing.as_ref().map(|made| made.record.rows);
-                found[partition].push(part);
-                whole[partition] = is_last;
-                if !is_last {
-                    next.push(partition);
-                }
-            }
-            open = next;
+        let found = self.find_chains((flow, state), open, &part).await?;
+        let described = answer.partitions.iter().enumerate();
+        let mut parts: Vec<Vec<PlannedPart>> = described
+            .map(|(number, partition)| vec![PlannedPart::for_partition(number, partition)])
+            .collect();
+        for (partition, outputs) in found {
+            parts[partition] = outputs;
         }
-        let mut parts = Vec::new();
-        for (number, (found, is_whole)) in found.into_iter().zip(whole).enumerate() {
-            if is_whole {
-                parts.extend(found);
-            } else {
-                parts.push(PlannedPart::for_partition(
-                    number,
-                    &answer.partitions[number],
-                ));
-            }
-        }
-        Ok(parts)
+        Ok(parts.into_iter().flatten().collect())
     }
 }
 
@@ -296,7 +259,7 @@ impl PlannedPart {
     /// All parts of a partition that must be read.
     pub(super) fn for_partition(number: usize, partition: &ReadPartition) -> Self {
         Self {
-            partition: Some(number),
+            outputs: PartOutputs::Partition(number),
             ..Self::partition_part(partition.digest, partition)
         }
     }
@@ -316,7 +279,8 @@ impl PlannedPart {
             sequence: None,
             inputs,
             existing: None,
-            partition: None,
+            folder: String::new(),
+            outputs: PartOutputs::One,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::file_work::FileWork;
-use super::planned_part::PlannedPart;
+use super::part_numbers::{self, FreedNumber, reuse_numbers};
+use super::planned_part::{PartOutputs, PlannedPart};
 use super::probe::StoreState;
 use super::queries::FlowKey;
 use super::table_work::TableWork;
@@ -12,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
+use crate::format::OutputSpec;
 use crate::home::RecordedColumn;
 use crate::storage::Version;
 use crate::store::PartNaming;
@@ -38,6 +40,10 @@ pub struct FlowWork {
     pub parts: Vec<PlannedPart>,
     /// The highest number in the name of a part that is taken as it is.
     pub sequence: u64,
+    /// Numbers that parts may have once it is known for which folders they are.
+    pub freed_numbers: Vec<FreedNumber>,
+    /// Rows that were read for parts which are left out, because none of them came.
+    pub rows_left_out: u64,
     /// The run whose set this is, where it is an earlier one that shall stay.
     pub pinned: Option<i64>,
     /// Published names that someone altered.
@@ -132,6 +138,8 @@ impl FlowWork {
             source: WorkSource::AtHand,
             parts: Vec::new(),
             sequence: 0,
+            freed_numbers: Vec::new(),
+            rows_left_out: 0,
             pinned: None,
             altered: Vec::new(),
             receipt_version: None,
@@ -166,11 +174,13 @@ impl FlowWork {
                 .is_some_and(|work| work.layouts.iter().any(|layout| layout.has_schema(schema)))
     }
 
-    /// The same work once its parts are there: a partition that was read is as many parts as it
-    /// has. Parts without rows are left out where others have some.
+    /// The same work once its parts are there: what was planned as one is as many as it became.
+    /// Parts without rows are left out where others have some, but for those that are a file as it
+    /// was.
     pub fn with_made_parts(
         &self,
         made: &[Vec<(Fingerprint, PartRecord)>],
+        target: &OutputSpec,
     ) -> (Self, Vec<PartRecord>) {
         let mut whole = Self {
             parts: Vec::new(),
@@ -178,23 +188,39 @@ impl FlowWork {
         };
         let mut records = Vec::new();
         let has_rows = made.iter().flatten().any(|(_, record)| record.rows > 0);
+        let has_folders = target.partition_by.is_some();
+        let leaves_empty_out = has_rows && (self.table().is_some() || has_folders);
+        let mut moved = Vec::new();
         for (part, made) in self.parts.iter().zip(made) {
-            let made = made
-                .iter()
-                .filter(|(_, record)| self.table().is_none() || record.rows > 0 || !has_rows);
-            for (number, (key, record)) in made.enumerate() {
+            let before = whole.parts.len();
+            for (number, (key, record)) in made.iter().enumerate() {
                 let mut part = PlannedPart {
                     key: *key,
                     ..part.clone()
                 };
-                part.slice.rows.get_or_insert(record.rows);
-                if part.partition.take().is_some() {
+                if part.outputs != PartOutputs::One {
+                    part.take_output(number, record);
                     // The number that a partition had is that of its first part.
-                    part.sequence = part.sequence.filter(|_| number == 0);
+                    part.sequence = part.sequence.filter(|_| whole.parts.len() == before);
+                }
+                part.slice.rows.get_or_insert(record.rows);
+                if leaves_empty_out && record.rows == 0 {
+                    whole.rows_left_out += part.slice.rows.unwrap_or_default();
+                    moved.append(&mut part.inputs);
+                    continue;
                 }
                 whole.parts.push(part);
-                records.push(*record);
+                records.push(record.clone());
             }
+        }
+        if let Some(last) = whole.parts.last_mut().filter(|_| has_folders) {
+            // They have been moved all the same.
+            moved.retain(|input| !last.inputs.contains(input));
+            last.inputs.extend(moved);
+        }
+        if !self.freed_numbers.is_empty() {
+            let new = whole.parts.iter_mut().filter(|part| part.name.is_none());
+            reuse_numbers(new, &self.freed_numbers);
         }
         (whole, records)
     }
@@ -234,13 +260,17 @@ impl FlowWork {
         let mut last: HashMap<String, usize> = HashMap::new();
         let mut names = Vec::with_capacity(self.parts.len());
         for (number, (part, sequence)) in self.parts.iter().zip(self.sequences()).enumerate() {
+            let in_folder = |name: String| match part.folder.as_str() {
+                "" => name,
+                folder => format!("{folder}/{name}"),
+            };
             let name = match &part.name {
                 Some(name) => name.clone(),
-                None => flow.store.part_name(&PartNaming {
+                None => in_folder(flow.store.part_name(&PartNaming {
                     sequence,
                     stem: &part.stem,
                     digest: digests.get(number),
-                })?,
+                })?),
             };
             // Parts with the same bytes whose names are made of their digest, and parts whose name
             // one has that stays: they get a number.
@@ -266,17 +296,9 @@ impl FlowWork {
         Ok(names)
     }
 
-    /// The number of each part: that which it has, or the next.
+    /// The number of each part: that which it has, or the next of its folder.
     pub fn sequences(&self) -> Vec<u64> {
-        let mut last = self.sequence;
-        let number = |part: &PlannedPart| match part.sequence {
-            Some(number) => number,
-            None => {
-                last += 1;
-                last
-            }
-        };
-        self.parts.iter().map(number).collect()
+        part_numbers::sequences(&self.parts, self.sequence)
     }
 
     /// The highest number that a part has, or ever had.
@@ -295,7 +317,8 @@ impl FlowWork {
         let new = self.parts.iter().filter(|part| part.name.is_none());
         let read = layouts.iter().map(|layout| layout.rows).sum();
         // What is left out is counted part by part.
-        Option::zip(read, new.map(|part| part.slice.rows).sum())
+        let made = new.map(|part| part.slice.rows).sum::<Option<u64>>();
+        Option::zip(read, made.map(|rows| rows + self.rows_left_out))
     }
 
     /// How many rows of files were left out of the parts that are not taken as they are, once these
@@ -330,8 +353,10 @@ fn numbered_name(
     last: &mut HashMap<String, usize>,
     owners: &HashMap<String, usize>,
 ) -> String {
+    // A dot in the name of its folder begins no ending.
     let (stem, ending) = name
         .rsplit_once('.')
+        .filter(|(_, ending)| !ending.contains('/'))
         .map_or((name, String::new()), |(stem, ending)| {
             (stem, format!(".{ending}"))
         });

@@ -7,6 +7,7 @@ use jiff::fmt::strtime;
 use polars_arrow::array::{
     Array, BooleanArray, MutableBinaryViewArray, PrimitiveArray, Utf8ViewArray,
 };
+use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, TimeUnit};
 use sha2::{Digest, Sha256};
 
@@ -64,6 +65,31 @@ pub struct ShapedRows {
     pub rows: RecordBatch,
     /// How many it did not let through.
     pub filtered: u64,
+    /// Which it let through, where it did not all.
+    chosen: Option<Bitmap>,
+}
+
+impl ShapedRows {
+    /// Rows of which all came through.
+    pub fn all(rows: RecordBatch) -> Self {
+        Self {
+            rows,
+            filtered: 0,
+            chosen: None,
+        }
+    }
+
+    /// An error in one of the rows, by the row that it was before.
+    pub fn error_before(&self, error: RowError) -> RowError {
+        let before = |row: usize| match &self.chosen {
+            None => Some(row),
+            Some(chosen) => chosen_row(chosen, row),
+        };
+        RowError {
+            row: error.row.and_then(before),
+            ..error
+        }
+    }
 }
 
 impl BoundShape {
@@ -173,7 +199,11 @@ impl BoundShape {
         let rows = RecordBatch::try_new(height, self.schema.clone().into(), arrays)
             .map_err(|error| RowError::new(None, error.to_string()))?;
         let filtered = (batch.height() - height) as u64;
-        Ok(ShapedRows { rows, filtered })
+        Ok(ShapedRows {
+            rows,
+            filtered,
+            chosen,
+        })
     }
 }
 

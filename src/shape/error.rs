@@ -58,14 +58,18 @@ impl From<ShapeError> for Error {
 
 /// A column that a home does not have, which has these.
 pub(super) fn unknown_column(name: &str, known: &BTreeSet<&str>) -> ShapeError {
-    let hint = match closest_match(name, known.iter().copied()) {
+    ShapeError::new(format!("its home has no column {name}")).with_hint(nearest_column(name, known))
+}
+
+/// Which of these columns may be meant by a name.
+pub(super) fn nearest_column(name: &str, known: &BTreeSet<&str>) -> String {
+    match closest_match(name, known.iter().copied()) {
         Some(near) => format!("did you mean {near}?"),
         None => {
             let shown: Vec<&str> = known.iter().copied().take(MAX_SHOWN_COLUMNS).collect();
             format!("it has {}", shown.join(", "))
         }
-    };
-    ShapeError::new(format!("its home has no column {name}")).with_hint(hint)
+    }
 }
 
 /// Why a row has no value.
@@ -101,6 +105,9 @@ impl RowError {
             }
             "where" => {
                 "every part is computed for every row: a wider type holds more, cast(.. as TYPE)"
+            }
+            "partition_by" => {
+                "give such rows another value, leave them out by where, or partition by another column"
             }
             _ => "leave such rows out by where",
         }

@@ -5,6 +5,7 @@ use polars_arrow::array::{Array, BinaryViewArray, PrimitiveArray, Utf8ViewArray}
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::bitmap::utils::SlicesIterator;
 use polars_compute::filter::filter_with_bitmap;
+use polars_utils::IdxSize;
 
 use super::error::RowError;
 use crate::format::arrays::{lists_to_maps, maps_to_lists, type_with_maps_as_lists};
@@ -45,6 +46,25 @@ fn filter_plain(array: &dyn Array, chosen: &Bitmap) -> Box<dyn Array> {
         restored!(i32, i64, i128);
     }
     made
+}
+
+/// The rows of an array at these places, in their order.
+pub(super) fn gather_rows(
+    array: &dyn Array,
+    places: &[IdxSize],
+) -> Result<Box<dyn Array>, RowError> {
+    let wrong = |error: String| RowError::new(None, error);
+    let gathered = |array: &dyn Array| {
+        let mut made = make_builder(array.dtype());
+        made.opt_gather_extend(array, places, ShareStrategy::Always);
+        made.freeze()
+    };
+    let with_lists = type_with_maps_as_lists(array.dtype());
+    if with_lists == *array.dtype() {
+        return Ok(gathered(array));
+    }
+    let lists = maps_to_lists(array, &with_lists).map_err(wrong)?;
+    lists_to_maps(gathered(lists.as_ref()).as_ref(), array.dtype()).map_err(wrong)
 }
 
 /// The rows of a batch that are chosen.

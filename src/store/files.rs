@@ -18,6 +18,7 @@ mod receipt_file;
 mod recover;
 mod rights;
 mod session;
+mod set_folder;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,9 +33,9 @@ use crate::config::block_reader::read_block;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::schema::any_map;
-use crate::config::value_types::{BoundedNumber, IgnoredValue, PathText};
+use crate::config::value_types::{BoundedNumber, IgnoredValue, PathText, StringList};
 use crate::config::{Settings, checked_path};
-use crate::format::{Compression, Format, OutputSpec};
+use crate::format::{Compression, Format, OutputSpec, PartitionBy};
 use crate::fs;
 
 use session::FilesSession;
@@ -58,6 +59,15 @@ pub struct FilesStoreFields {
     /// About how many rows a file has: at least half and less than twice as many, but for the last; row groups of up to one and a half times as many are kept whole. Also `batch_size`.
     #[schemars(example = 1_000_000, extend("x-default" = "one file for each input file"))]
     rows_per_file: Option<BoundedNumber<1, { u64::MAX }>>,
+    /// Columns whose values name the folders that rows go to, the outermost first: `country=DE/`. They are whole numbers, texts, dates or booleans, by their final names, and leave the files.
+    #[schemars(example = json!(["country"]), extend("x-default" = "none"))]
+    partition_by: Option<StringList>,
+    /// Leaves the columns of `partition_by` in the files as well: programs guess the types of what stands in names of folders, each in its own way.
+    #[schemars(example = true, extend("default" = false))]
+    keep_column: Option<bool>,
+    /// How many folders `partition_by` may make before the flow fails.
+    #[schemars(example = 10_000, extend("default" = 1000))]
+    max_partitions: Option<BoundedNumber<1, 1_000_000>>,
     /// What the Python hygge writes here: `hash_ids`, `columns`, `constants`, `add_row_marker`, `timestamps`, in [its order](#polish). New configs have keys of the [flow](#columns-and-rows) for it.
     #[schemars(schema_with = "any_map", example = json!({ "columns": { "case": "snake" } }), extend("x-default" = "none", "x-type" = "[map](#polish)"))]
     pub polish: Option<IgnoredValue>,
@@ -90,9 +100,13 @@ pub struct FilesStore {
     level: Option<u8>,
     file_pattern: String,
     rows_per_file: Option<u64>,
+    partition_by: Option<PartitionBy>,
     strategy: PublishStrategy,
     adopt: bool,
 }
+
+/// How many folders there may be where nothing is said.
+const DEFAULT_MAX_PARTITIONS: u64 = 1000;
 
 impl FilesStore {
     /// Reads a store's block, of which `keys` are the format's; paths are relative to `root`.
@@ -129,6 +143,7 @@ impl FilesStore {
         let level = level.zip(compression).and_then(|((level, at), word)| {
             check_level(format.as_ref(), word, level.0, (at, around), problems)
         });
+        let partition_by = partition_by(&fields, node, name, problems);
         let file_pattern = fields
             .file_pattern
             .unwrap_or_else(|| format!("{{sequence:020d}}.{}", format.extensions()[0]));
@@ -155,6 +170,7 @@ impl FilesStore {
             level,
             file_pattern,
             rows_per_file,
+            partition_by,
             strategy: how,
             adopt,
         })
@@ -172,6 +188,75 @@ pub fn open_folder(folder: &Path) -> Result<Arc<dyn StoreSession>, StoreError> {
         PublishStrategy::InPlace,
         false,
     )?))
+}
+
+/// The folders that rows go to, where that is asked for.
+fn partition_by(
+    fields: &FilesStoreFields,
+    node: &Node,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<PartitionBy> {
+    let mut wrong = |key: &str, message: String, expected: &str, hint: &str| {
+        let problem = Problem::new(node.span_of(key), message, expected);
+        problems.push(problem.with_hint(hint));
+    };
+    let Some(StringList(columns)) = &fields.partition_by else {
+        let keys = [
+            ("keep_column", fields.keep_column.is_some()),
+            ("max_partitions", fields.max_partitions.is_some()),
+        ];
+        for (key, _) in keys.into_iter().filter(|(_, is_said)| *is_said) {
+            let message = format!("{key} of {name} is said without partition_by");
+            let hint = "partition_by: [COLUMN] makes folders by the values of a column";
+            wrong(key, message, "expected partition_by beside it", hint);
+        }
+        return None;
+    };
+    let is_twice = |(number, column): &(usize, &String)| columns[..*number].contains(column);
+    if columns.is_empty() {
+        let message = format!("partition_by of {name} names no column");
+        wrong(
+            "partition_by",
+            message,
+            "expected names of columns",
+            "partition_by: [country]",
+        );
+    } else if let Some((_, column)) = columns.iter().enumerate().find(is_twice) {
+        let message = format!("partition_by of {name} names the column {column} twice");
+        wrong(
+            "partition_by",
+            message,
+            "expected each column once",
+            "leave one of them out",
+        );
+    } else if let Some(column) = columns
+        .iter()
+        .find(|column| column.is_empty() || fs::is_hidden(column))
+    {
+        let message = format!("partition_by of {name} names the column {column:?}");
+        wrong(
+            "partition_by",
+            message,
+            "expected a column whose name does not begin with . or _",
+            "folders that begin so are not read: rename of the flow gives the column another name",
+        );
+    }
+    if fields.publish == Some(PublishStrategy::InPlace) {
+        let message = format!("{name} has partition_by, and is published in place");
+        wrong(
+            "publish",
+            message,
+            "expected publish: exchange, or no partition_by",
+            "folders come and go all at once: that needs a folder that can be renamed",
+        );
+    }
+    let max = fields.max_partitions.map(|number| number.0);
+    Some(PartitionBy {
+        columns: columns.clone(),
+        keep_columns: fields.keep_column.unwrap_or_default(),
+        max_partitions: max.unwrap_or(DEFAULT_MAX_PARTITIONS),
+    })
 }
 
 /// The words of `compression:`.
@@ -284,6 +369,12 @@ impl Store for FilesStore {
             self.rows_per_file
                 .map(|rows| ("rows_per_file", json!(rows))),
         );
+        if let Some(partitions) = &self.partition_by {
+            settings.extend(partitions.recipe());
+            let max = partitions.max_partitions;
+            settings
+                .extend((max != DEFAULT_MAX_PARTITIONS).then(|| ("max_partitions", json!(max))));
+        }
         settings.extend(
             (self.strategy != PublishStrategy::default())
                 .then(|| ("publish", json!(self.strategy))),
@@ -315,6 +406,7 @@ impl Store for FilesStore {
             format: self.format.clone(),
             compression,
             rows_per_file: self.rows_per_file,
+            partition_by: self.partition_by.clone(),
         }
     }
 

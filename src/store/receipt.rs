@@ -6,18 +6,22 @@
 //! Every field is always written: the index keeps receipts in a form without names (postcard), in
 //! which one that is left out makes the rest unreadable.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
 use crate::fs::is_hidden;
-use crate::home::RecordedColumn;
+use crate::home::{MAX_NAME_BYTES, RecordedColumn, is_partition_path};
 
 /// The version of the receipt's form. Version 1: the first. Version 2: parts say which inputs they
-/// were made from, which `mode: append` needs; sets that were put back stay.
-pub const VERSION: u32 = 2;
+/// were made from, which `mode: append` needs; sets that were put back stay. Version 3: parts may
+/// lie in folders.
+pub const VERSION: u32 = 3;
+
+/// That of receipts without such parts, which an older hygge reads as well.
+const VERSION_WITHOUT_FOLDERS: u32 = 2;
 
 /// The oldest version that is still understood.
 pub const MIN_VERSION: u32 = 1;
@@ -80,10 +84,27 @@ impl TableRows {
 }
 
 impl Receipt {
+    /// The same, with the version that is needed for what it says.
+    #[must_use]
+    pub fn with_version(self) -> Self {
+        let sets = [&self.published, &self.pending, &self.latest].into_iter();
+        let previous = self.previous.as_ref().map(|previous| &previous.manifest);
+        let manifests = sets.flatten().map(|set| &set.manifest).chain(previous);
+        let has_folders = manifests
+            .flat_map(|manifest| &manifest.parts)
+            .any(|part| !part.folder().is_empty());
+        let version = if has_folders {
+            VERSION
+        } else {
+            VERSION_WITHOUT_FOLDERS
+        };
+        Self { version, ..self }
+    }
+
     /// One that says nothing yet.
     pub fn blank(project: &str, flow: &str) -> Self {
         Self {
-            version: VERSION,
+            version: VERSION_WITHOUT_FOLDERS,
             project: project.to_string(),
             flow: flow.to_string(),
             published: None,
@@ -227,6 +248,15 @@ pub struct PublishedSet {
 }
 
 impl PublishedSet {
+    /// The highest number that a part ever had in its name. Receipts of version 1 do not say it: it
+    /// was that of their last part.
+    pub fn highest_number(&self) -> u64 {
+        match self.max_sequence {
+            0 => self.manifest.parts.len() as u64,
+            highest => highest,
+        }
+    }
+
     /// The columns that the home had.
     pub fn home_columns(&self) -> &[RecordedColumn] {
         self.home_columns.as_deref().unwrap_or(&self.columns)
@@ -257,10 +287,19 @@ fn check_number(what: &str, number: u64) -> Result<(), String> {
     }
 }
 
-/// Fails where a name is not one plain name, as those of all parts are: another would lead out of
-/// the store, or to what is never read.
-fn check_part_name(name: &str) -> Result<(), String> {
-    if name.is_empty() || is_hidden(name) || name.contains(['/', '\0']) || name.len() > 255 {
+/// Fails where a name is not one plain name, below folders that are called after values: another
+/// would lead out of the store, or to what is never read.
+fn check_part_name(path: &str) -> Result<(), String> {
+    let (folder, name) = match path.rsplit_once('/') {
+        Some((folder, name)) => (Some(folder), name),
+        None => (None, path),
+    };
+    let is_plain = !name.is_empty()
+        && !is_hidden(name)
+        && !name.contains('\0')
+        && name.len() <= MAX_NAME_BYTES;
+    if !is_plain || !folder.is_none_or(is_partition_path) {
+        let name = path;
         return Err(format!(
             "it has a part with the name {name:?}, and hygge gives no part such a name"
         ));
@@ -292,7 +331,7 @@ pub struct Manifest {
 /// One published part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// Its file's name.
+    /// Its file's name, with the folder that it lies in below that of the store: `country=DE/1.parquet`.
     pub name: String,
     /// The part key: under which it is found again, even without an index.
     pub key: Fingerprint,
@@ -320,6 +359,13 @@ pub struct PartInput {
     /// True where its rows stay although its name belongs to other bytes of the set since.
     #[serde(default, rename = "replaced")]
     pub is_replaced: bool,
+}
+
+impl Part {
+    /// The folder that its file lies in, below that of the store; empty for the store's own.
+    pub fn folder(&self) -> &str {
+        self.name.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
 }
 
 impl Manifest {
@@ -357,6 +403,19 @@ impl Manifest {
                 .number(part.bytes);
         }
         writer.finish()
+    }
+
+    /// The folders that parts lie in, but for the store's own, in order: one below another comes
+    /// behind it.
+    pub fn folders(&self) -> BTreeSet<&str> {
+        let mut folders = BTreeSet::new();
+        for part in &self.parts {
+            let folder = part.folder();
+            let ends = folder.match_indices('/').map(|(end, _)| end);
+            folders.extend(ends.chain([folder.len()]).map(|end| &folder[..end]));
+        }
+        folders.remove("");
+        folders
     }
 
     /// All rows.

@@ -381,6 +381,7 @@ impl Store for SqlStore {
                 level: None,
             },
             rows_per_file: self.rows_per_file,
+            partition_by: None,
         }
     }
 

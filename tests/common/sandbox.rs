@@ -221,23 +221,27 @@ impl Sandbox {
         self.run(&[&["build", "--format", "json"], arguments].concat())
     }
 
-    /// The digests of the visible files below a folder.
+    /// The digests of the files in a folder, and in folders of it that are called after values.
     pub(crate) fn digests(&self, folder: &str) -> BTreeMap<String, String> {
         let Ok(entries) = fs::read_dir(self.path(folder)) else {
             return BTreeMap::new();
         };
-        let files = entries
-            .map(|entry| entry.expect("an entry"))
-            .filter(|entry| entry.path().is_file());
-        files
-            .map(|entry| {
+        let mut found = BTreeMap::new();
+        for entry in entries.map(|entry| entry.expect("an entry")) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.path().is_file() {
                 let bytes = fs::read(entry.path()).expect("a file");
-                (
-                    entry.file_name().to_string_lossy().into_owned(),
-                    blake3::hash(&bytes).to_string(),
-                )
-            })
-            .collect()
+                found.insert(name, blake3::hash(&bytes).to_string());
+            } else if name.contains('=') {
+                let inside = self.digests(&format!("{folder}/{name}"));
+                found.extend(
+                    inside
+                        .into_iter()
+                        .map(|(file, digest)| (format!("{name}/{file}"), digest)),
+                );
+            }
+        }
+        found
     }
 }
 

@@ -409,6 +409,7 @@ fn every_format_becomes_every_other() {
                 format: format.clone(),
                 compression,
                 rows_per_file: None,
+                partition_by: None,
             };
             let mode = TransferMode::new(home.as_ref(), &[&layout], &whole).expect("a mode");
             assert_eq!(
@@ -549,6 +550,7 @@ fn heads_of_messages_are_read_once_for_all_parts_of_a_file() {
             format: format.clone(),
             compression: compressions(format.as_ref())[0],
             rows_per_file: None,
+            partition_by: None,
         };
         let file = CountedFile {
             bytes: Arc::new(CountedReads {

@@ -243,7 +243,8 @@ impl Bench {
 
     /// The rows of the set that these parts become.
     fn assemble(&self, work: &FlowWork, made: &Keyed, accept_shrink: bool) -> Result<u64, Error> {
-        let (work, made) = work.with_made_parts(made);
+        let target = self.flow.store.output_spec();
+        let (work, made) = work.with_made_parts(made, &target);
         let receipt = self.planner.flows.receipt(&self.flow.name).map(Arc::as_ref);
         let set = assemble(&self.flow, &work, &made, receipt, accept_shrink)?;
         assert_eq!(work.total_rows(), Some(set.manifest.rows()));

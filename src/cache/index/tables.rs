@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, SqliteConnection};
 
-use super::changes::with_checksum;
+use super::changes::{with_checksum, without_checksum};
 
 /// The version of the tables and of the records in them.
 ///
@@ -13,8 +13,9 @@ use super::changes::with_checksum;
 /// have all their fields, so that they can be read again. Version 6: stores of entities whose loss
 /// was accepted. Version 7: receipts say their version, whatever tells it, and whether nulls may come.
 /// Version 8: receipts say where columns come from, and the types of those of files that differ.
-/// Version 9: receipts say which columns the home has, where others are made of them.
-pub(super) const VERSION: i64 = 9;
+/// Version 9: receipts say which columns the home has, where others are made of them. Version 10:
+/// parts say for which folder of their store they are.
+pub(super) const VERSION: i64 = 10;
 
 const TABLES: &str = "
     CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB, is_given_up INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
@@ -44,7 +45,11 @@ const MIGRATIONS: &[(i64, &[&str])] = &[
     (6, &["DELETE FROM receipt;"]),
     (7, &["DELETE FROM receipt;"]),
     (8, &["DELETE FROM receipt;"]),
+    (9, &[]),
 ];
+
+/// The first version whose parts say their folder.
+const FIRST_WITH_FOLDERS: i64 = 10;
 
 /// How the index looks that was opened.
 pub(super) enum SchemaState {
@@ -95,6 +100,28 @@ async fn add_checksums(connection: &mut SqliteConnection) -> Result<(), sqlx::Er
         transaction.commit().await?;
     }
     Ok(())
+}
+
+/// Parts of an older index are for the folder of their store itself. Done again after it was
+/// interrupted, it adds to records what nobody reads.
+async fn add_folders(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT key, record FROM part")
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut transaction = connection.begin().await?;
+    for (key, record) in rows {
+        // One that is not as it was written stays so.
+        let Some(record) = without_checksum(&record) else {
+            continue;
+        };
+        let record = [record, &[0]].concat();
+        sqlx::query("UPDATE part SET record = ? WHERE key = ?")
+            .bind(with_checksum(record))
+            .bind(key)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await
 }
 
 /// The version of an index, and what its tables are by the statements that made them.
@@ -158,6 +185,9 @@ pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<SchemaSt
             }
             if old < FIRST_CHECKSUMMED {
                 add_checksums(connection).await?;
+            }
+            if old < FIRST_WITH_FOLDERS {
+                add_folders(connection).await?;
             }
             steps
                 .into_iter()

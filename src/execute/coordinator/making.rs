@@ -41,7 +41,7 @@ impl Coordinator<'_> {
                 Some(ExistingPart {
                     record,
                     location: PartLocation::InStore,
-                }) => running.set_made(number, vec![(part.key, *record)]),
+                }) => running.set_made(number, vec![(part.key, record.clone())]),
                 _ => self
                     .schedule
                     .push(ReadyTask::MakePart(flow.clone(), number)),
@@ -95,7 +95,7 @@ impl Coordinator<'_> {
             return;
         };
         for (key, record) in &made {
-            self.planner.on_part_made(*key, *record);
+            self.planner.on_part_made(*key, record.clone());
             // What was at hand has only been made sure of.
             if running.work.parts[number].existing.is_none() {
                 self.announcer.part_made(flow, record);

@@ -1,5 +1,7 @@
 //! The set of a flow is published.
 
+use std::collections::HashSet;
+
 use tokio::runtime::Handle;
 
 use super::Coordinator;
@@ -33,7 +35,8 @@ impl Coordinator<'_> {
             .ok_or_else(|| Error::internal("the flow is not running"))?;
         let session_close = running.session_close.take();
         let made: Vec<MadeParts> = running.made.iter().flatten().cloned().collect();
-        let (work, made) = running.work.with_made_parts(&made);
+        let target = locker.flow.store.output_spec();
+        let (work, made) = running.work.with_made_parts(&made, &target);
         let receipt = running.receipt.clone();
         let accept_shrink = locker.access.accept_shrink;
         let next = publish::assemble(&locker.flow, &work, &made, receipt.as_ref(), accept_shrink)?;
@@ -103,8 +106,10 @@ impl Coordinator<'_> {
     ) -> Result<PublishSummary> {
         let empty = Manifest::default();
         let manifest = published.map_or(&empty, |published| &published.manifest);
-        let planned = running.work.parts.iter();
-        let at_hand = planned.filter(|part| part.existing.is_some()).count();
+        let there: HashSet<_> = manifest.parts.iter().map(|part| part.key).collect();
+        let at_hand = running.work.parts.iter();
+        let at_hand = at_hand.filter(|part| part.existing.is_some() && there.contains(&part.key));
+        let at_hand = at_hand.count();
         let made = manifest.parts.len().saturating_sub(at_hand);
         let before = running.receipt.as_ref();
         let had_none = before.is_none_or(|receipt| receipt.published.is_none());

@@ -163,7 +163,7 @@ impl FileParts {
                 made.push(finished);
                 continue;
             }
-            let (unfinished, made_part) = task::make_from_files(
+            let made_files = task::make_from_files(
                 &files,
                 part.transfer.mode(target.format.as_ref())?,
                 (&part.pieces, part.rows),
@@ -171,8 +171,12 @@ impl FileParts {
                 staging,
                 interrupted,
             )?;
-            staging.finish(unfinished, &made_part.record.digest)?;
-            let finished = FinishedPart::new(part.key, made_part.record, made_part.filtered);
+            let mut files = Vec::with_capacity(made_files.files.len());
+            for (unfinished, record) in made_files.files {
+                staging.finish(unfinished, &record.digest)?;
+                files.push(record);
+            }
+            let finished = FinishedPart::new(part.key, files, made_files.filtered);
             records.write(&part.key, &finished)?;
             made.push(finished);
         }

@@ -37,12 +37,17 @@ pub enum PartOutputKind {
 }
 
 impl FinishedPart {
-    /// A part that is one file.
-    pub(super) fn new(key: Fingerprint, record: PartRecord, filtered: u64) -> Self {
+    /// A part that is these files.
+    pub(super) fn new(
+        key: Fingerprint,
+        files: impl IntoIterator<Item = PartRecord>,
+        filtered: u64,
+    ) -> Self {
         let kind = PartOutputKind::Part;
+        let outputs = files.into_iter().map(|record| PartOutput { kind, record });
         Self {
             key,
-            outputs: vec![PartOutput { kind, record }],
+            outputs: outputs.collect(),
             filtered,
         }
     }

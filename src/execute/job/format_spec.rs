@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::JobError;
 use crate::flow::factory;
-use crate::format::{Compression, Format, OutputSpec};
+use crate::format::{Compression, Format, OutputSpec, PartitionBy};
 
 /// A format, by its name and its options.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,6 +26,7 @@ pub(super) struct TargetSpec {
     format: FormatSpec,
     compression: CompressionSpec,
     rows_per_file: Option<u64>,
+    partition_by: Option<PartitionBy>,
 }
 
 /// A compression, by its word.
@@ -92,6 +93,7 @@ impl TargetSpec {
             format: FormatSpec::new(target.format.as_ref()),
             compression: CompressionSpec::new(target.compression),
             rows_per_file: target.rows_per_file,
+            partition_by: target.partition_by.clone(),
         }
     }
 
@@ -105,6 +107,7 @@ impl TargetSpec {
             compression: self.compression.compression(format.as_ref())?,
             format,
             rows_per_file: self.rows_per_file,
+            partition_by: self.partition_by.clone(),
         })
     }
 }

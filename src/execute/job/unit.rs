@@ -167,7 +167,7 @@ impl UnitSpec {
         let made = task.make_parts()?;
         let finished = made
             .into_iter()
-            .map(|(key, made)| FinishedPart::new(key, made.record, made.filtered));
+            .map(|(key, made)| FinishedPart::new(key, [made.record], made.filtered));
         Ok(finished.collect())
     }
 }

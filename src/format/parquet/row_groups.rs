@@ -1,11 +1,10 @@
 //! Row groups of a size that is asked for: what comes in other batches is joined and cut.
 
-use polars_arrow::compute::aggregate::estimated_bytes_size;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::value_types::{BoundedNumber, ByteSize};
-use crate::format::batch::{RecordBatch, concat_batches, slice_batch};
+use crate::format::batch::{RecordBatch, batch_bytes, concat_batches, slice_batch};
 use crate::format::{Encoder, FormatError, Layout};
 
 /// What a store of parquet may say besides what all files have.
@@ -108,7 +107,7 @@ impl<'w> GroupedEncoder<'w> {
 
     fn wait(&mut self, batch: RecordBatch) {
         self.rows += batch.height() as u64;
-        self.bytes += bytes_of(&batch);
+        self.bytes += batch_bytes(&batch);
         self.pending.push(batch);
     }
 
@@ -123,14 +122,6 @@ impl<'w> GroupedEncoder<'w> {
             }
         }
     }
-}
-
-/// The bytes of a batch's values, of which it may be a piece.
-fn bytes_of(batch: &RecordBatch) -> u64 {
-    let arrays = batch.arrays().iter();
-    arrays
-        .map(|array| estimated_bytes_size(array.as_ref()) as u64)
-        .sum()
 }
 
 impl Encoder for GroupedEncoder<'_> {

@@ -8,6 +8,7 @@ use super::parts::file_digest;
 use super::paths::FilesStorePaths;
 use super::previous_set::unaltered_parts as previous_parts;
 use super::receipt_file::read_receipt;
+use super::set_folder::remove_empty_partitions;
 use crate::fs::{self, nofollow};
 use crate::store::receipt::Part;
 use crate::store::{RemovalPlan, StoreError};
@@ -74,6 +75,8 @@ pub(super) fn clear(paths: &FilesStorePaths) -> Result<(), StoreError> {
     for file in removal_plan(paths)?.files {
         fs::remove_file(&file)?;
     }
+    remove_empty_partitions(&paths.previous_set)?;
+    remove_empty_partitions(&paths.live)?;
     let [beside, inside] = paths.latest_folders();
     for folder in [
         &paths.previous_set,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::PublishStrategy;
 use super::paths::FilesStorePaths;
+use super::set_folder;
 use crate::fs;
 use crate::store::{LiveContents, StoreError};
 
@@ -25,7 +26,7 @@ pub(super) fn check_replaceable(paths: &FilesStorePaths) -> Result<(), StoreErro
 
 /// The visible files of a folder.
 pub(super) fn list_live(folder: &Path) -> Result<LiveContents, StoreError> {
-    let Some(found) = fs::list(folder, fs::is_hidden)? else {
+    let Some(found) = set_folder::list_live(folder, fs::is_hidden)? else {
         return match fs::stat(folder)? {
             Some(_) => Err(StoreError::NotAFolder(folder.to_path_buf())),
             None => Ok(LiveContents::default()),

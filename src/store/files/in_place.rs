@@ -12,6 +12,7 @@ use super::paths::FilesStorePaths;
 use super::previous_set::retire_previous;
 use super::publish::{lay_out, pending_receipt};
 use super::receipt_file::write_receipt;
+use super::set_folder::{create_parent, list_live, remove_empty_partitions};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, nofollow};
 use crate::store::context::PublishContext;
@@ -71,6 +72,7 @@ pub(super) fn finish(
             fs::remove_file(&from)?;
         } else {
             outgoing.archive_part(&part.name)?;
+            create_parent(&to)?;
             fs::rename(&from, &to)?;
         }
     }
@@ -88,6 +90,7 @@ pub(super) fn finish(
         outgoing.retire_part(name)?;
     }
     return_to_staging(paths, &next, context)?;
+    remove_empty_partitions(&paths.live)?;
     context.sync(&[&paths.live])?;
     context.remove_copied_parts()?;
     receipt.promote(pending);
@@ -231,7 +234,7 @@ fn displace_foreign_files(
         .iter()
         .map(|part| part.name.as_str())
         .collect();
-    for entry in fs::list(&paths.live, fs::is_hidden)?.unwrap_or_default() {
+    for entry in list_live(&paths.live, fs::is_hidden)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
         let is_ours = ours.contains(name.as_str()) && nofollow::stat(&next.join(&name))?.is_none();
         if !is_ours {

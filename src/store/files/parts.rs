@@ -8,6 +8,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::paths::FilesStorePaths;
+use super::set_folder::{create_parent, is_hidden, list_live, list_own, remove_empty_partitions};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, DirEntry, nofollow};
 use crate::store::StoreError;
@@ -24,20 +25,21 @@ pub(super) fn return_to_staging(
     context: &PublishContext<'_>,
 ) -> Result<(), StoreError> {
     let live = live_inodes(paths)?;
-    for entry in nofollow::list(next, |_| false)?.unwrap_or_default() {
+    for entry in list_own(next, |_| false)?.unwrap_or_default() {
         let (path, name) = (
             next.join(&entry.relative),
             entry.relative.to_string_lossy().into_owned(),
         );
         if is_hard_link(&entry, &live) {
             fs::remove_file(&path)?;
-        } else if entry.is_file && !fs::is_hidden(&name) {
+        } else if entry.is_file && !is_hidden(&entry.relative) {
             move_to_staging(paths, &path, &file_digest(&path)?, context)?;
         } else {
             relocate_foreign_file(paths, next, &entry, &name, context)?;
         }
     }
     context.remove_copied_files()?;
+    remove_empty_partitions(next)?;
     Ok(fs::remove_empty_folder(next)?)
 }
 
@@ -70,7 +72,8 @@ pub(super) fn relocate_foreign_file(
     {
         return Ok(fs::remove_file(&from)?);
     }
-    if there.is_none() && fs::is_hidden(name) && fs::stat(&paths.live)?.is_some() {
+    if there.is_none() && is_hidden(&entry.relative) && fs::stat(&paths.live)?.is_some() {
+        create_parent(&to)?;
         return Ok(fs::rename(&from, &to)?);
     }
     displace(paths, &from, name, context)
@@ -86,6 +89,7 @@ pub(super) fn displace(
     let folder = paths.displaced_folder().join(&context.timestamp);
     nofollow::create_folder(&folder)?;
     let place = fs::unused_path(&folder, name);
+    create_parent(&place)?;
     fs::rename(from, &place)?;
     context.note_displaced(place);
     Ok(())
@@ -97,7 +101,7 @@ pub(super) fn is_hard_link(entry: &DirEntry, live: &HashSet<u64>) -> bool {
 
 /// The inodes of what the live folder has.
 pub(super) fn live_inodes(paths: &FilesStorePaths) -> Result<HashSet<u64>, StoreError> {
-    Ok(fs::list(&paths.live, |_| false)?
+    Ok(list_live(&paths.live, |_| false)?
         .unwrap_or_default()
         .iter()
         .map(|entry| entry.stat.inode)

@@ -10,8 +10,9 @@ use super::parts::{
     relocate_foreign_file,
 };
 use super::paths::FilesStorePaths;
+use super::set_folder::{is_hidden, list_own, remove_empty_partitions};
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, DirEntry, nofollow};
+use crate::fs::{self, DirEntry};
 use crate::store::StoreError;
 use crate::store::context::PublishContext;
 use crate::store::receipt::{Manifest, Part, Receipt};
@@ -25,9 +26,9 @@ pub(super) fn relocate_foreign_files(
     context: &PublishContext<'_>,
 ) -> Result<(), StoreError> {
     let parts = parts_by_name(manifest);
-    for entry in nofollow::list(folder, |_| false)?.unwrap_or_default() {
+    for entry in list_own(folder, |_| false)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
-        if fs::is_hidden(&name) || !parts.contains_key(name.as_str()) {
+        if is_hidden(&entry.relative) || !parts.contains_key(name.as_str()) {
             relocate_foreign_file(paths, folder, &entry, &name, context)?;
         }
     }
@@ -48,7 +49,7 @@ pub(super) fn retire_previous(
     let manifest = previous.map_or(&none, |previous| &previous.manifest);
     relocate_foreign_files(paths, &paths.previous_set, manifest, context)?;
     let (parts, live) = (parts_by_name(manifest), live_inodes(paths)?);
-    for entry in nofollow::list(&paths.previous_set, |_| false)?.unwrap_or_default() {
+    for entry in list_own(&paths.previous_set, |_| false)?.unwrap_or_default() {
         let (path, name) = (
             paths.previous_set.join(&entry.relative),
             entry.relative.to_string_lossy().into_owned(),
@@ -67,6 +68,7 @@ pub(super) fn retire_previous(
         }
     }
     context.remove_copied_files()?;
+    remove_empty_partitions(&paths.previous_set)?;
     Ok(fs::remove_empty_folder(&paths.previous_set)?)
 }
 
@@ -78,7 +80,7 @@ pub(super) fn return_manifest_parts(
     context: &PublishContext<'_>,
 ) -> Result<(), StoreError> {
     let (parts, live) = (parts_by_name(manifest), live_inodes(paths)?);
-    for entry in nofollow::list(folder, |_| false)?.unwrap_or_default() {
+    for entry in list_own(folder, |_| false)?.unwrap_or_default() {
         let part = entry.relative.to_str().and_then(|name| parts.get(name));
         let Some(part) =
             part.filter(|part| part.bytes == entry.stat.size && !is_hard_link(&entry, &live))
@@ -103,7 +105,7 @@ pub(super) fn unaltered_parts(
     };
     let parts = parts_by_name(&previous.manifest);
     let mut found = Vec::new();
-    for entry in nofollow::list(&paths.previous_set, |_| false)?.unwrap_or_default() {
+    for entry in list_own(&paths.previous_set, |_| false)?.unwrap_or_default() {
         let Some(part) = entry.relative.to_str().and_then(|name| parts.get(name)) else {
             continue;
         };
@@ -117,7 +119,7 @@ pub(super) fn unaltered_parts(
 
 /// The digests of what was being laid out when a publication died: their names say nothing of them.
 pub(super) fn unpublished_digests(next: &Path) -> Result<Vec<Fingerprint>, StoreError> {
-    let found = nofollow::list(next, fs::is_hidden)?.unwrap_or_default();
+    let found = list_own(next, fs::is_hidden)?.unwrap_or_default();
     let digest = |entry: &DirEntry| match file_digest(&next.join(&entry.relative)) {
         // Somebody is publishing right now.
         Err(StoreError::Fs(error)) if error.is_not_found() => None,

@@ -11,12 +11,11 @@ use super::parts::return_to_staging;
 use super::paths::FilesStorePaths;
 use super::previous_set::{relocate_foreign_files, retire_previous};
 use super::receipt_file::write_receipt;
+use super::set_folder::{create_parent, is_hidden, list_live};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Stat, nofollow};
 use crate::store::context::{MoveOutcome, PublishContext};
-use crate::store::receipt::{
-    self, AdoptedFiles, Manifest, Part, PreviousSet, PublishedSet, Receipt,
-};
+use crate::store::receipt::{AdoptedFiles, Manifest, Part, PreviousSet, PublishedSet, Receipt};
 use crate::store::{Publication, StoreError};
 
 /// Puts the new set in the place of the old one.
@@ -61,9 +60,6 @@ pub(super) fn pending_receipt(
 ) -> Receipt {
     let before = publication.receipt;
     Receipt {
-        version: receipt::VERSION,
-        project: publication.project.to_string(),
-        flow: publication.flow.to_string(),
         published: before.and_then(|before| before.published.clone()),
         latest: before.and_then(|before| before.latest.clone()),
         // A power cut may lose that its parts went to staging.
@@ -73,11 +69,10 @@ pub(super) fn pending_receipt(
             at: Timestamp::now().to_string(),
             ..publication.next.clone()
         }),
-        pending_inode: None,
-        pending_in_place: false,
         adopted,
-        table: None,
+        ..Receipt::blank(publication.project, publication.flow)
     }
+    .with_version()
 }
 
 /// What is in a folder that hygge takes over; what it took over once stays written down.
@@ -111,6 +106,7 @@ fn displace_altered(
         let folder = paths.displaced_folder().join(&context.timestamp);
         nofollow::create_folder(&folder)?;
         let (from, to) = (paths.live.join(name), fs::unused_path(&folder, name));
+        create_parent(&to)?;
         context.link_or_copy(&from, &to)?;
         context.note_displaced(to);
         displaced.extend(nofollow::stat(&from)?.map(|found| (name.clone(), found.stat)));
@@ -145,8 +141,16 @@ pub(super) fn lay_out(
 ) -> Result<(), StoreError> {
     return_to_staging(paths, next, context)?;
     nofollow::create_folder(next)?;
-    if let Some(parent) = fs::permissions_of(&paths.live)? {
-        fs::set_permissions(next, parent)?;
+    let permissions = fs::permissions_of(&paths.live)?;
+    if let Some(permissions) = &permissions {
+        fs::set_permissions(next, permissions.clone())?;
+    }
+    for folder in publication.next.manifest.folders() {
+        let folder = next.join(folder);
+        nofollow::create_folder(&folder)?;
+        if let Some(permissions) = &permissions {
+            fs::set_permissions(&folder, permissions.clone())?;
+        }
     }
     let mut sources = reusable_files(paths, publication)?;
     let mut placed: BTreeMap<Fingerprint, PathBuf> = BTreeMap::new();
@@ -173,15 +177,17 @@ pub(super) fn lay_out(
         }
         placed.entry(part.digest).or_insert(to);
     }
-    for entry in fs::list(&paths.live, |_| false)?
+    for entry in list_live(&paths.live, |_| false)?
         .filter(|_| next == paths.next)
         .unwrap_or_default()
     {
         // What is no file, a link among them, follows after the exchange, and so does what can have
         // no second name: a copy would not be it.
         let from = paths.live.join(&entry.relative);
-        if entry.relative.to_str().is_some_and(fs::is_hidden) && entry.is_file && !entry.is_link {
-            fs::link(&from, &next.join(&entry.relative))?;
+        if is_hidden(&entry.relative) && entry.is_file && !entry.is_link {
+            let to = next.join(&entry.relative);
+            create_parent(&to)?;
+            fs::link(&from, &to)?;
         }
     }
     Ok(())
