@@ -403,6 +403,8 @@ pub struct Listing {
     pub files: Vec<ListedFile>,
     /// Every folder of this machine that was listed.
     pub folders: Vec<PathBuf>,
+    /// How many files there are besides, in folders of which no row comes.
+    pub left_out: usize,
 }
 
 /// A file of a home.
@@ -424,12 +426,25 @@ impl Listing {
             folder: folder.clone(),
             files: Vec::new(),
             folders: local.into_iter().collect(),
+            left_out: 0,
         }
     }
 
     /// Where a file of it lies.
     pub fn location(&self, name: &str) -> Location {
         self.folder.join(Path::new(name))
+    }
+
+    /// Files that are not read because of their folders, in words.
+    pub fn describe_left_out(&self) -> Option<String> {
+        let files = match self.left_out {
+            0 => return None,
+            1 => "1 file is".to_string(),
+            count => format!("{count} files are"),
+        };
+        Some(format!(
+            "{files} not read: where leaves out all rows of their folders"
+        ))
     }
 
     /// Fails where a link of the home leads out of a folder; nothing is looked at but links.

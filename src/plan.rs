@@ -9,6 +9,7 @@ mod drift;
 mod existing_parts;
 pub mod file_work;
 pub mod flow_states;
+mod folder_choice;
 mod folder_values;
 mod hash_progress;
 mod home_columns;

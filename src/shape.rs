@@ -14,6 +14,7 @@ mod evaluate;
 mod exact_number;
 mod expression;
 mod filter;
+mod folder_filter;
 mod moment;
 mod names;
 mod partition_by;
@@ -33,6 +34,7 @@ use serde_json::{Value, json};
 pub use bound::{BoundShape, ShapedRows};
 pub use error::{RowError, ShapeError};
 pub use expression::{Expression, SyntaxError};
+pub use folder_filter::FolderFilter;
 pub use partition_by::{BoundPartitions, FolderRows};
 pub use polish::{NameRules, Polish};
 pub use template::{PLACEHOLDERS, placeholders};
@@ -219,6 +221,12 @@ impl Shape {
     pub fn filter_columns(&self) -> BTreeSet<String> {
         let names = self.filter.iter().flat_map(Expression::columns);
         names.map(str::to_string).collect()
+    }
+
+    /// What values in names of folders decide of which rows come, where they have these columns.
+    pub fn folder_filter(&self, columns: &ArrowSchema) -> Option<FolderFilter> {
+        let filter = self.filter.as_ref()?;
+        Some(FolderFilter::new(filter, columns)).filter(|filter| !filter.columns().is_empty())
     }
 
     /// True where rows may be left out.

@@ -8,7 +8,7 @@ use crate::common::assert_success;
 use crate::common::databases::{Database, Kind};
 use crate::common::files;
 use crate::common::peers::{self, parquet, rows};
-use crate::common::sandbox::Sandbox;
+use crate::common::sandbox::{Sandbox, built, failed};
 
 const DEEP: &str = "{path: home, glob: \"**/*.parquet\"}";
 
@@ -366,4 +366,150 @@ fn one_value_may_be_written_in_several_ways() {
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
     assert_eq!(rows(&sandbox.path("out")).lines(), ["a|1", "b|2"]);
+}
+
+/// A flow with a condition over files below `year=…/land=…`, of which those of 2023 are no parquet.
+fn with_condition(condition: &str, more: &str) -> Sandbox {
+    let sandbox = sandbox(DEEP, "out", &format!(", where: \"{condition}\"{more}"));
+    for (year, land) in [(2024, "de"), (2024, "fr"), (2025, "de")] {
+        let name = format!("home/year={year}/land={land}/a.parquet");
+        file(&sandbox, &name, &format!("{year}{land}"));
+    }
+    for land in ["de", "fr"] {
+        sandbox.write(
+            &format!("home/year=2023/land={land}/a.parquet"),
+            "no parquet",
+        );
+    }
+    sandbox
+}
+
+/// The values of `x` in the store, in order.
+fn found(sandbox: &Sandbox) -> Vec<String> {
+    let lines = rows(&sandbox.path("out")).lines().into_iter();
+    let mut found: Vec<String> = lines
+        .map(|line| line.split('|').next().unwrap_or_default().to_string())
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn files_of_folders_that_where_leaves_out_are_not_read() {
+    let cases: [(&str, &[&str]); 8] = [
+        ("year = 2024", &["2024de", "2024fr"]),
+        (
+            "year > 2023 and land in ('de', 'it')",
+            &["2024de", "2025de"],
+        ),
+        (
+            "x <> '2024de' and year between 2024 and 2030",
+            &["2024fr", "2025de"],
+        ),
+        ("not (year < 2024) and land like 'f%'", &["2024fr"]),
+        (
+            "(year = 2024 and land = 'fr') or year = 2025",
+            &["2024fr", "2025de"],
+        ),
+        (
+            "year is not null and coalesce(land, 'x') = 'de' and year - 1 >= 2024",
+            &["2025de"],
+        ),
+        ("year > 2023 and lower(x) = '2024fr'", &["2024fr"]),
+        (
+            "year = 2030 or year = 2024 and land = 'it' or year = 2025",
+            &["2025de"],
+        ),
+    ];
+    for (condition, expected) in cases {
+        let sandbox = with_condition(condition, "");
+        let ran = built(&sandbox);
+        assert_eq!(found(&sandbox), expected, "{condition}: {}", ran.text);
+        assert!(
+            ran.text
+                .contains("not read: where leaves out all rows of their folders"),
+            "{}",
+            ran.text
+        );
+        let checked = sandbox.run(&["check"]);
+        assert!(
+            checked.code == 0 && checked.text.contains("not read: where leaves out"),
+            "{}",
+            checked.text
+        );
+        // What changes there, comes or goes is nothing to do.
+        sandbox.write("home/year=2023/land=it/a.parquet", "nor this");
+        sandbox.write("home/year=2023/land=de/a.parquet", "nor this one");
+        assert_eq!(
+            built(&sandbox).event("build_finished")["fresh"],
+            1,
+            "{condition}"
+        );
+    }
+}
+
+#[test]
+fn folders_are_left_out_only_where_their_names_decide() {
+    // The files say the column themselves, and something else than their folder.
+    let sandbox = sandbox(DEEP, "out", ", where: \"year = 2024\"");
+    let own = "[('x', pa.string()), ('year', pa.int64())]";
+    parquet(
+        &sandbox,
+        "home/year=2023/a.parquet",
+        own,
+        "[{'x': 'a', 'year': 2024}]",
+    );
+    parquet(
+        &sandbox,
+        "home/year=2024/a.parquet",
+        own,
+        "[{'x': 'b', 'year': 2023}]",
+    );
+    built(&sandbox);
+    assert_eq!(found(&sandbox), ["a"]);
+    // A column is text because of the folder that would be left out.
+    let sandbox = with_condition("year = '2024'", "");
+    sandbox.write("home/year=old/land=de/a.parquet", "no parquet");
+    assert!(
+        failed(&sandbox).error().contains("no parquet")
+            || failed(&sandbox).error().contains("not a sound")
+    );
+    // Columns may come of any file, and what was moved is not gone.
+    for more in [", mode: append, on_vanished: remove", ""] {
+        let sandbox = with_condition("year > 2023", more);
+        if more.is_empty() {
+            let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config");
+            sandbox.write("hygge.yml", config.replace("glob:", "schema: union, glob:"));
+        }
+        assert!(failed(&sandbox).error().contains("year=2023"));
+    }
+    // Where all are left out, the first says the columns.
+    let sandbox = sandbox_with_files("year > 2030");
+    built(&sandbox);
+    let read = rows(&sandbox.path("out"));
+    assert_eq!(
+        (read.rows.len(), read.schema),
+        (0, vec!["x: string".to_string(), "year: int64".to_string()])
+    );
+    assert_eq!(built(&sandbox).event("build_finished")["fresh"], 1);
+    // A null is no value that a condition is true for.
+    let sandbox = sandbox_with_files("year <> 2024");
+    sandbox.write(
+        "home/year=__HIVE_DEFAULT_PARTITION__/a.parquet",
+        "no parquet",
+    );
+    built(&sandbox);
+    assert_eq!(found(&sandbox), ["2025"]);
+}
+
+fn sandbox_with_files(condition: &str) -> Sandbox {
+    let sandbox = sandbox(DEEP, "out", &format!(", where: \"{condition}\""));
+    for year in [2024, 2025] {
+        file(
+            &sandbox,
+            &format!("home/year={year}/a.parquet"),
+            &year.to_string(),
+        );
+    }
+    sandbox
 }

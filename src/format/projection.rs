@@ -385,7 +385,7 @@ pub fn plain_constant(dtype: &ArrowDataType, text: String) -> String {
 }
 
 /// The array of a value in so many rows; `None` where the text is none of the type.
-fn constant_array(
+pub(crate) fn constant_array(
     dtype: &ArrowDataType,
     value: Option<&str>,
     rows: usize,

@@ -318,6 +318,7 @@ impl FileSource for FilesHome {
                 is_link: false,
             }],
             folders: Vec::new(),
+            left_out: 0,
         })
     }
 

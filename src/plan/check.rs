@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use polars_arrow::datatypes::ArrowSchema;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
+use super::folder_choice::without_left_out_folders;
 use super::home_columns::{HomeColumns, RecordedTypes};
 use super::home_files::HomeFiles;
 use super::input_checks::packing_remarks;
@@ -271,7 +272,7 @@ fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
         ));
     };
     let listing = match files.list() {
-        Ok(listing) => listing,
+        Ok(listing) => without_left_out_folders(flow, listing),
         Err(error @ (HomeError::Missing(_) | HomeError::NothingMatches { .. })) => {
             let maker = look.filling_flow(flow).ok_or(error)?;
             check_upstream_files(look)?;
@@ -288,6 +289,7 @@ fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
         .collect::<Result<Vec<_>>>()?;
     let mut remarks = check_files(format, &listing, &layouts, (flow, look.store))?;
     remarks.extend(files.describe_unread_files()?);
+    remarks.extend(listing.describe_left_out());
     let rows: Option<u64> = layouts.iter().map(|layout| layout.rows).sum();
     let files = if layouts.len() == 1 {
         "1 file".to_string()
@@ -399,6 +401,7 @@ fn check_upstream_files(look: &FlowChecker<'_>) -> Result<()> {
 /// The files of a flow's home; nothing where it has none that can be read.
 fn home_files(look: &FlowChecker<'_>, flow: &Flow) -> Option<(Listing, Vec<Layout>)> {
     let listing = flow.home.as_files()?.list().ok()?;
+    let listing = without_left_out_folders(flow, listing);
     let format = look.input_format(flow);
     let layouts = listing
         .files

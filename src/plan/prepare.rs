@@ -156,7 +156,12 @@ impl Preparer<'_> {
         }
         let counted = files.names().into_iter().zip(&files.layouts);
         slice::check_part_count(counted, target.rows_per_file)?;
-        let remarks = file_remarks(flow, format, &files, &columns, state)?;
+        let mut remarks = file_remarks(flow, format, &files, &columns, state)?;
+        if state.receipt.is_none()
+            && let Ok(listing) = self.flows.listing(&flow.name)
+        {
+            remarks.extend(listing.describe_left_out());
+        }
         let has_files = !files.files.is_empty();
         let projections = shaped_projections(flow, format, &files, &columns)?;
         let files = files.with_target(format, &target, projections)?;

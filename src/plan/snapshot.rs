@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
+use super::folder_choice::without_left_out_folders;
 use crate::connection::run_with_timeout;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
@@ -55,7 +56,9 @@ pub fn stat_flows(flows: &[(&Arc<Flow>, &StoreId)], within: Option<&Path>) -> Ve
                         .as_files()
                         .map_or_else(Listing::default, |files| Listing::empty(files.location())))
                 }
-                listed => listed.map_err(Into::into),
+                listed => listed
+                    .map(|listing| without_left_out_folders(flow, listing))
+                    .map_err(Into::into),
             };
             FlowStats {
                 taken_at: at,

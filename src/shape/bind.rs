@@ -11,7 +11,7 @@ use super::cast::{self, check_castable};
 use super::error::ShapeError;
 use super::evaluate::{Operand, evaluate};
 use super::exact_number::ExactNumber;
-use super::expression::{Expression, Node, NodeKind, Operator};
+use super::expression::{Node, NodeKind, Operator};
 use super::moment::is_moment;
 use super::typed::{TypedKind, TypedNode, is_integer, is_numeric};
 use crate::connection::types::ColumnType;
@@ -26,10 +26,10 @@ use crate::format::widening::{common_type, is_same_type};
 /// A column that is not there, types that do not go together, a constant that has no value; what is
 /// neither true nor false.
 pub(super) fn bind_condition(
-    expression: &Expression,
+    condition: &Node,
     columns: &ArrowSchema,
 ) -> Result<TypedNode, ShapeError> {
-    Binder { columns }.condition(&expression.root)
+    Binder { columns }.condition(condition)
 }
 
 struct Binder<'a> {

@@ -101,7 +101,7 @@ impl BoundShape {
     ) -> Result<Self, ShapeError> {
         let filter = shape.filter.as_ref();
         let filter = filter
-            .map(|filter| bind_condition(filter, home))
+            .map(|filter| bind_condition(&filter.root, home))
             .transpose()?;
         let types = cast_types(shape, home)?;
         let mut columns = own_columns(shape, home, &types)?;

@@ -256,7 +256,7 @@ impl From<Expression> for String {
 }
 
 impl Node {
-    fn collect_columns<'a>(&'a self, names: &mut Vec<&'a str>) {
+    pub(super) fn collect_columns<'a>(&'a self, names: &mut Vec<&'a str>) {
         use NodeKind as K;
         match &self.kind {
             K::Column(name) => names.push(name),
