@@ -4,6 +4,7 @@
 
 mod run;
 mod session;
+mod table_lists;
 
 pub use run::Run;
 pub use session::{ConfigSource, Session};

@@ -194,11 +194,11 @@ fn print_line(line: &str) {
 
 /// Finds and understands the config.
 fn open_session(global: &GlobalArgs) -> Result<Session> {
-    Session::open(&config_source(global.file.as_deref())?)
+    Session::open(&config_source(global.file.as_deref(), global.offline)?)
 }
 
 /// Where the config is looked for. This is where the environment is read, and nowhere else.
-fn config_source(file: Option<&Path>) -> Result<ConfigSource> {
+fn config_source(file: Option<&Path>, is_offline: bool) -> Result<ConfigSource> {
     let working_folder = std::env::current_dir().map_err(|error| {
         let error = Error::new(ErrorKind::Start, format!("the working directory cannot be used: {error}"));
         error.with_hint("it may have been removed, or moved: go to another, or name the config by -f FILE from there")
@@ -214,6 +214,7 @@ fn config_source(file: Option<&Path>) -> Result<ConfigSource> {
         file: file.map(Path::to_path_buf),
         working_folder,
         environment: std::env::vars_os().filter_map(variable).collect(),
+        is_offline,
     })
 }
 

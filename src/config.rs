@@ -20,6 +20,7 @@ mod redaction;
 pub mod schema;
 mod secrets;
 pub mod suggest;
+pub mod table_patterns;
 pub mod url;
 pub mod value_types;
 pub mod variables;
@@ -42,6 +43,7 @@ use schema::{
     CacheFields, CacheKeep, FlowMode, OnChanged, OnDrift, OnRepeated, OnVanished, OptionsFields,
     ProjectFields, SharedFields,
 };
+use table_patterns::TableSource;
 use value_types::{BoundedNumber, ByteSize, ConfigDuration, Percentage};
 
 /// The config of one project.
@@ -60,6 +62,10 @@ pub struct Config {
     /// Flows with entities that a pattern finds, and how many of a hundred may be gone that were
     /// published before.
     pub max_lost: BTreeMap<String, u8>,
+    /// Tables that patterns of entities are found among.
+    pub table_sources: BTreeSet<TableSource>,
+    /// Flows with entities that are tables, of which it is not known which there are.
+    pub unlisted: BTreeSet<String>,
     /// What patterns of entities pass over although it may have been meant: the flow, and words.
     pub near_misses: Vec<(String, String)>,
     /// Homes and stores of no flow: those that none uses, those of `defaults`.
@@ -272,6 +278,8 @@ fn resolve_project(
         flows: expanded.flows,
         without_entities: expanded.without_entities,
         max_lost: expanded.max_lost,
+        table_sources: expanded.table_sources,
+        unlisted: expanded.unlisted,
         near_misses: expanded.near_misses,
         unused_blocks: expanded.unused_blocks,
         warnings,

@@ -17,6 +17,8 @@ pub struct Notices<'a> {
     pub unselected: &'a [String],
     /// Flows without an entity.
     pub without_entities: &'a [String],
+    /// Tables that are entities and came or went since the last build, in words.
+    pub table_changes: &'a [String],
     /// Why the index was begun anew, and how many receipts were found.
     pub rebuilt_index: Option<(&'a IndexReset, usize)>,
 }
@@ -119,6 +121,7 @@ mod tests {
         let notices = Notices {
             unselected: &unselected,
             without_entities: &[],
+            table_changes: &[],
             rebuilt_index: None,
         };
         both.plan(&plan);

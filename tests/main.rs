@@ -78,5 +78,6 @@ mod sql_watermarks;
 mod sql_windows;
 mod sql_writers;
 mod steps;
+mod table_entities;
 mod terminal;
 mod vendored;

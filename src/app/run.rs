@@ -32,11 +32,12 @@ impl Run {
     }
 
     /// Says what is noticed besides a plan before anything runs. `reset` is what became of the
-    /// index in an attempt before; `unselected` are flows that are stale and stay so.
+    /// index in an attempt before; `unselected` are flows that are stale and stay so, `table_changes` what
+    /// became of tables that are entities.
     pub fn report_notices(
         &self,
         plan: &Plan,
-        unselected: &[String],
+        (unselected, table_changes): (&[String], &[String]),
         reset: Option<&IndexReset>,
         report: &mut dyn Report,
     ) {
@@ -46,6 +47,7 @@ impl Run {
         let notices = Notices {
             unselected,
             without_entities: &self.planner.context.project.config.without_entities,
+            table_changes,
             rebuilt_index,
         };
         report.notices(plan, &notices);

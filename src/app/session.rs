@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Run;
+use super::{Run, table_lists};
 use crate::cache::{Cache, CacheAccess};
 use crate::config::loader::{self, LoadedConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,14 +23,26 @@ pub struct ConfigSource {
     pub working_folder: PathBuf,
     /// The environment.
     pub environment: BTreeMap<String, String>,
+    /// True where no database is asked for its tables.
+    pub is_offline: bool,
 }
 
 impl ConfigSource {
-    /// Reads the config.
+    /// Reads the config, and asks databases for the tables that its patterns may find.
     ///
     /// # Errors
     /// It cannot be found, or cannot be read.
     pub fn load(&self) -> Result<LoadedConfig> {
+        let mut loaded = self.read()?;
+        table_lists::list_all(&mut loaded, self.is_offline)?;
+        Ok(loaded)
+    }
+
+    /// Reads the config, and asks no database.
+    ///
+    /// # Errors
+    /// It cannot be found, or cannot be read.
+    pub fn read(&self) -> Result<LoadedConfig> {
         // Files of the config are parsed on all processors.
         threads::start_rayon_pool()?;
         let file = self.file.as_deref();

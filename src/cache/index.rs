@@ -6,7 +6,7 @@
 mod changes;
 mod tables;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 pub use changes::IndexChanges;
 
 use super::CacheError;
+use crate::config::table_patterns::TableSource;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::{Format, Layout};
@@ -346,6 +347,14 @@ impl Index {
             .filter(|(_, indexed)| indexed.receipt.check().is_ok())
             .map(|(key, indexed)| (StoreId::from_index_key(key), indexed))
             .collect())
+    }
+
+    /// The tables of databases as they were last listed.
+    pub async fn table_lists(&self) -> Result<BTreeMap<TableSource, Vec<String>>, CacheError> {
+        let lists: HashMap<PathBuf, (TableSource, Vec<String>)> = self
+            .records_by_path("SELECT source, record FROM table_list")
+            .await?;
+        Ok(lists.into_values().collect())
     }
 
     /// Every memo.

@@ -109,7 +109,7 @@ pub(super) struct Build {
 pub(super) fn run(global: &GlobalArgs, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
     let began = (SystemTime::now(), Instant::now());
-    let source = config_source(global.file.as_deref())?;
+    let source = config_source(global.file.as_deref(), global.offline)?;
     let session = Session::open(&source)?;
     let places = build.output_files();
     if !build.only_plans() {
@@ -181,7 +181,9 @@ impl BuildAttempt<'_> {
         } else {
             Vec::new()
         };
-        run.report_notices(&plan, &unselected, self.reset_index.as_ref(), report);
+        let table_changes = run.table_changes().await?;
+        let notices = (unselected.as_slice(), table_changes.as_slice());
+        run.report_notices(&plan, notices, self.reset_index.as_ref(), report);
         for (flow, said) in &run.planner.context.project.config.near_misses {
             if build.only_plans() || run.planner.publishes_first_entity(&plan, flow) {
                 report.warn(&format!("flow {flow}: {said}"));
@@ -196,6 +198,7 @@ impl BuildAttempt<'_> {
             return Ok(pending_code(build, &plan));
         }
         self.output_files.check_not_inputs(&run)?;
+        run.remember_tables().await?;
         let options = self.run_options(&run);
         let mut summary = run.execute(plan, options, report).await?;
         summary.took = self.began.1.elapsed();

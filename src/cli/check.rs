@@ -35,9 +35,6 @@ use crate::report::progress::Progress;
 /// Check the config, every home, every store and every connection
 #[derive(Debug, ClapArgs)]
 pub(super) struct Check {
-    /// Look at the config and the graph only
-    #[arg(long)]
-    offline: bool,
     /// How to show it; as JSON also the config with all defaults put in
     #[arg(long, value_enum, default_value = "text")]
     format: OutputFormat,
@@ -53,7 +50,7 @@ struct CheckFinding {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &GlobalArgs, command: &Check) -> Result<u8> {
-    let found = Arc::new(config_source(global.file.as_deref())?.load()?);
+    let found = Arc::new(config_source(global.file.as_deref(), global.offline)?.load()?);
     let mut shown = CheckReport::new(command.format);
     let session = match Session::from_config(found.clone()) {
         Ok(session) => session,
@@ -97,7 +94,7 @@ pub(super) fn run(global: &GlobalArgs, command: &Check) -> Result<u8> {
         result: Ok("no circle, no store twice".into()),
         took: None,
     });
-    let (session, remarks) = if command.offline {
+    let (session, remarks) = if global.offline {
         (session, Vec::new())
     } else {
         runtime()?.block_on(check_everything(session, &mut shown))?
@@ -111,7 +108,7 @@ pub(super) fn run(global: &GlobalArgs, command: &Check) -> Result<u8> {
         .iter()
         .flat_map(|flow| no_effect_notes(flow))
         .chain(passed_over);
-    let unset = if command.offline {
+    let unset = if global.offline {
         unset_variables(connections, &flows)
     } else {
         Vec::new()

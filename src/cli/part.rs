@@ -33,7 +33,7 @@ pub(super) fn run(command: &PartArgs) -> Result<u8> {
     let job = JobSpec::read(&read_job(&command.job)?)?;
     fs::create_folder(&command.into)?;
     let folder = fs::real_path(&command.into)?;
-    let load = |path: &Path| config_source(Some(path))?.load();
+    let load = |path: &Path| config_source(Some(path), true)?.read();
     let made = job.run(folder, &load, &CancellationToken::new())?;
     let mut lines = Vec::new();
     for part in made {

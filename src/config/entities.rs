@@ -10,13 +10,21 @@ use super::named_blocks::path_block;
 use super::node::{Key, Node, NodeValue};
 use super::problem::{Problem, Problems, Span, closest_match};
 use super::schema::{EntityFields, IfEmpty, PatternFields, SharedFields};
+use super::table_patterns::{
+    TableListing, TableListings, TablePattern, TableSource, home_connection,
+};
 use super::{Document, Role};
 use crate::error::join_limited;
 
 /// Every `from` of a config with its place: the patterns that are to be listed.
 pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
     let mut found = Vec::new();
+    let project = documents.first().map(|document| &document.tree);
     let mut look = |flow: &Node| {
+        // Tables are no folders.
+        if project.is_some_and(|project| reads_tables(project, flow)) {
+            return;
+        }
         for from in entities_node(flow)
             .into_iter()
             .flat_map(entity_items)
@@ -38,6 +46,46 @@ pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
         }
     }
     found
+}
+
+/// True where a pattern of a config may find tables.
+pub fn may_find_tables(documents: &[Document]) -> bool {
+    let Some(project) = documents.first().map(|document| &document.tree) else {
+        return false;
+    };
+    let has_pattern = |flow: &Node| {
+        let items = entities_node(flow).into_iter().flat_map(entity_items);
+        reads_tables(project, flow) && items.into_iter().any(|item| item.get("from").is_some())
+    };
+    documents.iter().any(|document| match &document.role {
+        Role::Project => {
+            let flows = document.tree.get("flows").into_iter();
+            flows
+                .flat_map(Node::entries)
+                .any(|(_, flow)| has_pattern(flow))
+        }
+        Role::Flow(_) => has_pattern(&document.tree),
+        Role::Entity(..) => false,
+    })
+}
+
+/// True for a flow whose home is in a database, wherever that is said.
+fn reads_tables(project: &Node, flow: &Node) -> bool {
+    let of = |block: &Node| -> Option<Node> {
+        let home = block
+            .get("home")
+            .or_else(|| block.get("options")?.get("home"))?;
+        let name = home.text().or_else(|| home.get("use")?.text());
+        let named = name.and_then(|name| project.get("homes")?.get(name));
+        Some(named.unwrap_or(home).clone())
+    };
+    let defaults = flow
+        .get("defaults")
+        .into_iter()
+        .chain(project.get("defaults"));
+    let homes = std::iter::once(flow).chain(defaults).filter_map(of);
+    let mut connections = homes.map(|home| home_connection(&home).is_some());
+    connections.next().unwrap_or_default()
 }
 
 /// The entities of a flow, as they are written.
@@ -63,6 +111,20 @@ pub(super) struct Entity {
     pub(super) block: Node,
     /// The path that a pattern found.
     found_path: Option<(String, Span)>,
+    /// The schema of a table that a pattern found.
+    found_schema: Option<String>,
+}
+
+impl Entity {
+    fn written(name: &str, at: Span, block: Node) -> Self {
+        Self {
+            name: name.to_string(),
+            at,
+            block,
+            found_path: None,
+            found_schema: None,
+        }
+    }
 }
 
 /// The entities of a flow, and what is said of the patterns among them.
@@ -76,7 +138,14 @@ pub(super) struct FlowEntities {
     pub(super) max_lost: Option<u8>,
     /// What its patterns pass over, in words.
     pub(super) near_misses: Vec<String>,
+    /// Tables that its patterns find some among.
+    pub(super) table_sources: Vec<TableSource>,
+    /// True where it is not known which of them there are.
+    pub(super) is_unlisted: bool,
 }
+
+/// The entity of a flow whose tables nobody knows: it fails, because its database does not answer.
+const UNLISTED: &str = "unlisted";
 
 /// Where the entities of a flow come from.
 pub(super) struct EntityOrigin<'c> {
@@ -88,6 +157,10 @@ pub(super) struct EntityOrigin<'c> {
     pub(super) files: &'c [(&'c str, &'c Node)],
     /// What patterns found.
     pub(super) listings: &'c Listings,
+    /// The home of the flow, before an entity is joined to it.
+    pub(super) home: Option<&'c Node>,
+    /// What databases say of their tables.
+    pub(super) table_listings: &'c TableListings,
 }
 
 impl EntityOrigin<'_> {
@@ -99,6 +172,8 @@ impl EntityOrigin<'_> {
     ) -> FlowEntities {
         let mut named = self.entities_with_file(problems);
         let (mut found, mut near_misses) = (Vec::new(), Vec::new());
+        let (mut table_sources, mut is_unlisted) = (Vec::new(), false);
+        let table_home = self.home.filter(|home| home_connection(home).is_some());
         let mut patterns: Vec<PatternFields> = Vec::new();
         if let Some(written) = self.written
             && !matches!(written.value, NodeValue::List(_) | NodeValue::Map(_))
@@ -111,12 +186,20 @@ impl EntityOrigin<'_> {
                 item.get("name").and_then(Node::text),
                 item.get("from"),
             ) {
-                (NodeValue::Text(name), ..) => named.push(Entity {
-                    name: name.clone(),
-                    at: item.at,
-                    block: empty_map(item.at),
-                    found_path: None,
-                }),
+                (NodeValue::Text(name), ..) => {
+                    named.push(Entity::written(name, item.at, empty_map(item.at)));
+                }
+                (NodeValue::Map(_), None, Some(_)) if table_home.is_some() => {
+                    let tables = self.match_tables(item, table_home, problems, warnings);
+                    if let Some(tables) = tables {
+                        is_unlisted |= tables.is_unlisted;
+                        table_sources.extend(tables.source);
+                        for entity in tables.entities {
+                            self.add_found(&mut found, entity, problems);
+                        }
+                        patterns.push(tables.fields);
+                    }
+                }
                 (NodeValue::Map(_), None, Some(_)) => patterns.extend(self.match_pattern(
                     item,
                     (&mut found, &mut near_misses),
@@ -124,12 +207,7 @@ impl EntityOrigin<'_> {
                     warnings,
                 )),
                 (NodeValue::Map(_), Some(name), _) => {
-                    named.push(Entity {
-                        name: name.to_string(),
-                        at: item.span_of("name"),
-                        block: item.clone(),
-                        found_path: None,
-                    });
+                    named.push(Entity::written(name, item.span_of("name"), item.clone()));
                 }
                 _ => self.report_invalid(item, problems),
             }
@@ -138,8 +216,10 @@ impl EntityOrigin<'_> {
             && patterns
                 .iter()
                 .all(|pattern| pattern.if_empty == Some(IfEmpty::Skip));
-        // What may find nothing, and does, misses nothing.
-        let max_lost = if may_be_empty && found.is_empty() {
+        // What may find nothing, and does, misses nothing; nor does what nobody could look for.
+        let max_lost = if is_unlisted {
+            None
+        } else if may_be_empty && found.is_empty() {
             Some(100)
         } else {
             least_max_lost(&patterns)
@@ -147,7 +227,10 @@ impl EntityOrigin<'_> {
         // An entity that is written out goes before the same one of a pattern, and keeps its path.
         for entity in found {
             match named.iter_mut().find(|other| other.name == entity.name) {
-                Some(written) => written.found_path = entity.found_path,
+                Some(written) => {
+                    written.found_path = entity.found_path;
+                    written.found_schema = entity.found_schema;
+                }
                 None => named.push(entity),
             }
         }
@@ -156,6 +239,129 @@ impl EntityOrigin<'_> {
             may_be_empty,
             max_lost,
             near_misses,
+            table_sources,
+            is_unlisted,
+        }
+    }
+
+    /// The tables that a pattern finds.
+    fn match_tables(
+        &self,
+        item: &Node,
+        home: Option<&Node>,
+        problems: &mut Problems,
+        warnings: &mut Vec<Problem>,
+    ) -> Option<FoundTables> {
+        let called = format!("entities of flow {}", self.flow);
+        let fields: PatternFields = read_block(item, &called, &[], problems)?;
+        let (from, at) = (fields.from.as_ref()?.0.clone(), item.span_of("from"));
+        let has_views = fields.views.unwrap_or_default();
+        let home = home?;
+        if home.get("query").is_some() {
+            let problem = Problem::new(
+                at,
+                format!("{called} are tables, and its home has a query"),
+                "expected a home without query",
+            );
+            problems
+                .push(problem.with_hint("home: {connection: NAME} reads each table that is found"));
+            return None;
+        }
+        let pattern = match TablePattern::parse(home, &from, has_views) {
+            Ok(pattern) => pattern,
+            Err(reason) => {
+                let message = format!("from {from:?} cannot be used: {reason}");
+                let problem = Problem::new(at, message, "expected a pattern of tables");
+                problems.push(problem.with_hint(
+                    "from: \"public.*\" finds the tables of a schema, from: \"*\" those that need none",
+                ));
+                return None;
+            }
+        };
+        let mut tables = FoundTables {
+            entities: Vec::new(),
+            is_unlisted: false,
+            source: Some(pattern.source.clone()),
+            fields,
+        };
+        let entity = |name: &str| Entity {
+            found_schema: pattern.schema.clone(),
+            ..Entity::written(name, at, empty_map(at))
+        };
+        let Some(listing) = self.table_listings.get(&pattern.source) else {
+            // They are asked for when the whole config is known.
+            tables.is_unlisted = true;
+            return Some(tables);
+        };
+        let connection = &pattern.source.connection;
+        match listing {
+            TableListing::Listed(_) => {}
+            TableListing::Remembered { reason, .. } => warnings.push(Problem::new(
+                at,
+                format!("the tables of {connection} are those of the last build: {reason}"),
+                "this pattern",
+            )),
+            TableListing::Unknown { reason } => {
+                warnings.push(Problem::new(
+                    at,
+                    format!("the tables of {connection} are not known: {reason}"),
+                    "this pattern",
+                ));
+                tables.is_unlisted = true;
+                tables.entities.push(entity(UNLISTED));
+                return Some(tables);
+            }
+        }
+        let mut excluded = exclude_globs(item.get("exclude"), problems);
+        let matching = listing.tables().iter();
+        let matching: Vec<&String> = matching
+            .filter(|name| pattern.glob.is_match(name))
+            .collect();
+        for name in &matching {
+            let whole = match &pattern.source.schema {
+                Some(schema) => format!("{schema}.{name}"),
+                None => (*name).clone(),
+            };
+            if !is_excluded(&mut excluded, [name.as_str(), whole.as_str()]) {
+                tables.entities.push(entity(name));
+            }
+        }
+        self.warn_of_unused(&excluded, warnings);
+        if tables.entities.is_empty() && tables.fields.if_empty != Some(IfEmpty::Skip) {
+            problems.push(no_table_problem(
+                self.flow,
+                &from,
+                connection,
+                matching.len(),
+                at,
+            ));
+        }
+        Some(tables)
+    }
+
+    /// An entity that a pattern found, unless another found it already.
+    fn add_found(&self, found: &mut Vec<Entity>, entity: Entity, problems: &mut Problems) {
+        let Some(other) = found.iter().find(|other| other.name == entity.name) else {
+            found.push(entity);
+            return;
+        };
+        let schema = |entity: &Entity| entity.found_schema.clone().unwrap_or_default();
+        if schema(other) != schema(&entity) {
+            let message = format!(
+                "{}.{name} and {}.{name} are both the entity {name}",
+                schema(other),
+                schema(&entity),
+                name = entity.name
+            );
+            let problem = Problem::new(entity.at, message, "this pattern finds one of them");
+            problems.push(problem.with_hint("leave one of them out by exclude"));
+        }
+    }
+
+    fn warn_of_unused(&self, excluded: &[ExcludeGlob], warnings: &mut Vec<Problem>) {
+        for ExcludeGlob { text, at, .. } in excluded.iter().filter(|glob| !glob.is_used) {
+            let message = format!("exclude {text:?} of flow {} leaves nothing out", self.flow);
+            warnings.push(Problem::new(*at, message, "no entity is called so"));
         }
     }
 
@@ -164,12 +370,7 @@ impl EntityOrigin<'_> {
         let mut named = Vec::new();
         for (name, tree) in self.files {
             check_file_name("entity", name, tree, problems);
-            named.push(Entity {
-                name: (*name).to_string(),
-                at: file_start(tree),
-                block: (*tree).clone(),
-                found_path: None,
-            });
+            named.push(Entity::written(name, file_start(tree), (*tree).clone()));
         }
         named
     }
@@ -221,14 +422,7 @@ impl EntityOrigin<'_> {
         let mut excluded = exclude_globs(item.get("exclude"), problems);
         for (name, path) in matches {
             let file = path.rsplit('/').next().unwrap_or(path);
-            let mut is_out = false;
-            for glob in excluded
-                .iter_mut()
-                .filter(|glob| glob.matcher.is_match(name) || glob.matcher.is_match(file))
-            {
-                (is_out, glob.is_used) = (true, true);
-            }
-            if is_out {
+            if is_excluded(&mut excluded, [name, file]) {
                 continue;
             }
             is_any_left = true;
@@ -246,29 +440,25 @@ impl EntityOrigin<'_> {
                 continue;
             }
             found.push(Entity {
-                name: name.clone(),
-                at,
-                block: empty_map(at),
                 found_path: Some((path.clone(), at)),
+                ..Entity::written(name, at, empty_map(at))
             });
         }
         let mut others = others.clone();
         others.retain(|path| {
             let file = path.rsplit('/').next().unwrap_or(path);
             let stem = Path::new(file).file_stem().unwrap_or_default();
-            let mut is_out = false;
-            for glob in excluded
-                .iter_mut()
-                .filter(|glob| glob.matcher.is_match(file) || glob.matcher.is_match(stem))
-            {
-                (is_out, glob.is_used) = (true, true);
-            }
-            !is_out
+            !is_excluded(&mut excluded, [file.as_ref(), stem])
         });
         passed_over.extend(near_miss_message(&others, from));
-        for ExcludeGlob { text, at, .. } in excluded.iter().filter(|glob| !glob.is_used) {
-            let message = format!("exclude {text:?} of flow {} leaves nothing out", self.flow);
-            warnings.push(Problem::new(*at, message, "no entity is called so"));
+        self.warn_of_unused(&excluded, warnings);
+        if fields.views.is_some() {
+            let problem = Problem::new(
+                item.span_of("views"),
+                format!("views of {called} is said, and its entities are folders and files"),
+                "expected no views",
+            );
+            problems.push(problem.with_hint("home: {connection: NAME} of the flow finds tables"));
         }
         if !is_any_left && fields.if_empty != Some(IfEmpty::Skip) {
             problems.push(no_match_problem(self.flow, from, matches.len(), at));
@@ -345,6 +535,38 @@ fn no_match_problem(flow: &str, pattern: &str, excluded: usize, at: Span) -> Pro
     )
 }
 
+/// Tables that a pattern finds.
+struct FoundTables {
+    entities: Vec<Entity>,
+    /// True where nobody knows which there are.
+    is_unlisted: bool,
+    /// Among which it finds them.
+    source: Option<TableSource>,
+    /// What the pattern says.
+    fields: PatternFields,
+}
+
+/// A pattern that finds no table.
+fn no_table_problem(
+    flow: &str,
+    from: &str,
+    connection: &str,
+    excluded: usize,
+    at: Span,
+) -> Problem {
+    let message = match excluded {
+        0 => format!(
+            "no table of {connection} matches {from:?}, and flow {flow} has no entity by it"
+        ),
+        all => format!(
+            "exclude leaves out all {all} tables of {connection} that {from:?} matches, and flow {flow} has no entity by it"
+        ),
+    };
+    Problem::new(at, message, "expected tables").with_hint(
+        "views: true finds views as well; if_empty: skip beside from allows that there is none",
+    )
+}
+
 /// How many of a hundred entities may be gone where nothing is said.
 const DEFAULT_MAX_LOST: u8 = 50;
 
@@ -357,6 +579,17 @@ struct ExcludeGlob {
     text: String,
     at: Span,
     is_used: bool,
+}
+
+/// True where one of the globs leaves out something that has these names.
+fn is_excluded<N: AsRef<Path>>(globs: &mut [ExcludeGlob], names: [N; 2]) -> bool {
+    let mut is_out = false;
+    for glob in globs {
+        if names.iter().any(|name| glob.matcher.is_match(name)) {
+            (is_out, glob.is_used) = (true, true);
+        }
+    }
+    is_out
 }
 
 fn exclude_globs(exclude: Option<&Node>, problems: &mut Problems) -> Vec<ExcludeGlob> {
@@ -435,6 +668,12 @@ pub(super) fn join_entity(block: &mut Node, own: &Node, entity: &Entity) {
             // A glob may choose an entity's files out of one folder.
             part.for_each_text(&mut |text, _| is_apart |= text.contains("{entity}"));
         }
+        if key.name == "home"
+            && let Some(schema) = &entity.found_schema
+        {
+            set_table(part, schema, entity);
+            continue;
+        }
         if part.get("connection").is_some() && entity.found_path.is_none() {
             join_table(part, &own_keys(own, &key.name), is_apart, entity);
             continue;
@@ -490,6 +729,32 @@ fn own_keys<'o>(own: &'o Node, key: &str) -> Vec<&'o str> {
         .collect()
 }
 
+/// The table that a pattern found, behind its schema.
+fn set_table(part: &mut Node, schema: &str, entity: &Entity) {
+    let table = format!("{}.{}", quoted(schema), quoted(&entity.name));
+    let NodeValue::Map(fields) = &mut part.value else {
+        return;
+    };
+    fields.retain(|(key, _)| key.name != "table");
+    let (key, table) = path_entry(&table, entity.at);
+    fields.push((
+        Key {
+            name: "table".into(),
+            ..key
+        },
+        table,
+    ));
+}
+
+/// A name as it stands in `table`.
+fn quoted(name: &str) -> String {
+    if name.contains(['.', '"']) {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    } else {
+        name.to_string()
+    }
+}
+
 /// The table of an entity is called like it: behind a schema, if one is said.
 fn join_table(part: &mut Node, own: &[&str], is_apart: bool, entity: &Entity) {
     let is_said =
@@ -498,11 +763,7 @@ fn join_table(part: &mut Node, own: &[&str], is_apart: bool, entity: &Entity) {
     let NodeValue::Map(fields) = &mut part.value else {
         return;
     };
-    let name = if entity.name.contains(['.', '"']) {
-        format!("\"{}\"", entity.name.replace('"', "\"\""))
-    } else {
-        entity.name.clone()
-    };
+    let name = quoted(&entity.name);
     match fields
         .iter_mut()
         .find(|(key, _)| key.name == "table")

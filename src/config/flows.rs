@@ -1,7 +1,7 @@
 //! Flows as they are written become flows as they run: defaults, named homes and stores and
 //! entities are put in.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
@@ -16,6 +16,7 @@ use super::named_blocks::{NamedBlocks, UnusedBlock, without_keys};
 use super::node::{Key, Node, NodeValue};
 use super::problem::{Problem, Problems, SourceFiles, Span, closest_match};
 use super::schema::{EntityFields, FlowFields, RunType, SHAPE_KEYS, SharedFields};
+use super::table_patterns::{TableListings, TableSource};
 use super::value_types::StringList;
 use super::yaml::MAX_VALUES;
 use super::{FlowBlock, Role};
@@ -31,6 +32,7 @@ pub(super) struct Expander<'c> {
     homes: NamedBlocks<'c>,
     stores: NamedBlocks<'c>,
     listings: &'c Listings,
+    table_listings: &'c TableListings,
     /// Where keys belong that are written into a flow and are none of its own.
     key_locations: &'c [(&'static str, &'static str)],
     /// Entities that have a file of their own, by flow.
@@ -47,6 +49,9 @@ pub(super) struct ExpandedFlows {
     /// published before.
     pub(super) max_lost: BTreeMap<String, u8>,
     pub(super) near_misses: Vec<(String, String)>,
+    pub(super) table_sources: BTreeSet<TableSource>,
+    /// Flows with entities that are tables, of which it is not known which there are.
+    pub(super) unlisted: BTreeSet<String>,
     pub(super) unused_blocks: Vec<UnusedBlock>,
     pub(super) warnings: Vec<Problem>,
 }
@@ -57,6 +62,8 @@ struct FlowExpansion {
     is_empty: bool,
     max_lost: Option<u8>,
     near_misses: Vec<String>,
+    table_sources: Vec<TableSource>,
+    is_unlisted: bool,
     unused_blocks: Vec<UnusedBlock>,
     problems: Problems,
     warnings: Vec<Problem>,
@@ -88,6 +95,7 @@ impl<'c> Expander<'c> {
             homes: NamedBlocks::from_homes(project, problems),
             stores: NamedBlocks::from_stores(project, problems),
             listings: &found.listings,
+            table_listings: &found.table_listings,
             key_locations: belongs,
             entity_files: files,
         };
@@ -126,6 +134,10 @@ impl<'c> Expander<'c> {
             problems.append(part.problems);
             expanded.warnings.extend(part.warnings);
             expanded.unused_blocks.extend(part.unused_blocks);
+            expanded.table_sources.extend(part.table_sources);
+            expanded
+                .unlisted
+                .extend(part.is_unlisted.then(|| key.name.clone()));
             if part.is_empty {
                 expanded.without_entities.push(key.name.clone());
             }
@@ -155,6 +167,8 @@ impl<'c> Expander<'c> {
             is_empty: false,
             max_lost: None,
             near_misses: Vec::new(),
+            table_sources: Vec::new(),
+            is_unlisted: false,
             unused_blocks: Vec::new(),
             problems: Problems::new(&self.sources),
             warnings: Vec::new(),
@@ -201,6 +215,12 @@ impl<'c> Expander<'c> {
             return part;
         }
         let files = files.map(Vec::as_slice).unwrap_or_default();
+        // What is wrong with it is said of each entity.
+        let home = base.get("home");
+        let home = home.map(|home| {
+            self.homes
+                .resolve_block(home, &called, &mut Problems::new(&self.sources))
+        });
         self.expand_entities(
             key,
             &EntityOrigin {
@@ -208,6 +228,8 @@ impl<'c> Expander<'c> {
                 written,
                 files,
                 listings: self.listings,
+                home: home.as_ref(),
+                table_listings: self.table_listings,
             },
             &base,
             &mut part,
@@ -230,8 +252,17 @@ impl<'c> Expander<'c> {
             may_be_empty: may_be_none,
             max_lost,
             near_misses: passed_over,
+            table_sources,
+            is_unlisted,
         } = origin.collect_entities(problems, &mut part.warnings);
         (part.max_lost, part.near_misses) = (max_lost, passed_over);
+        let is_asked_for = |source: &TableSource| !self.table_listings.contains_key(source);
+        let waits = entities.is_empty() && table_sources.iter().any(is_asked_for);
+        (part.table_sources, part.is_unlisted) = (table_sources, is_unlisted);
+        if waits {
+            part.is_empty = true;
+            return;
+        }
         if entities.is_empty() {
             // One whose pattern may not find nothing is a problem already.
             if may_be_none {

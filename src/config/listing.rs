@@ -31,7 +31,7 @@ pub(super) struct PatternListing {
 }
 
 /// Signs that make a part of a path a pattern.
-const GLOB_CHARS: [char; 4] = ['*', '?', '[', '{'];
+pub(super) const GLOB_CHARS: [char; 4] = ['*', '?', '[', '{'];
 
 /// Endings of files of Arrow IPC.
 pub const ARROW_EXTENSIONS: &[&str] = &["arrow", "arrows", "feather", "ipc"];

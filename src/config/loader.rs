@@ -17,6 +17,7 @@ use super::listing::{self, Listings};
 use super::node::{self, NodeValue};
 use super::problem::{Problem, Problems, SourceFile, SourceFiles, Span};
 use super::secrets::Secrets;
+use super::table_patterns::TableListings;
 use super::variables::{self, Variables};
 use super::{CONNECTION_PREFIX, Document, FILE_NAMES, PGSSLMODE, Role, absolute, yaml};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +36,8 @@ pub struct LoadedConfig {
     pub variables: Variables,
     /// What its patterns of entities found.
     pub listings: Listings,
+    /// What databases say of the tables that its patterns may find, once they were asked.
+    pub table_listings: TableListings,
     /// What was wrong so far.
     pub problems: Problems,
     /// What is no error.
@@ -121,6 +124,7 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         root,
         variables: Variables::new(),
         listings: Listings::new(),
+        table_listings: TableListings::new(),
         problems,
         warnings: unread_files.into_iter().map(unread_file_warning).collect(),
         env_file,

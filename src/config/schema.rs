@@ -393,9 +393,12 @@ pub struct EntityFields {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename = "pattern", deny_unknown_fields)]
 pub struct PatternFields {
-    /// A pattern of paths; what matches is an entity's home, its name without ending the entity's.
+    /// A pattern of paths; what matches is an entity's home, its name without ending the entity's. Where the home has a `connection`, a pattern of tables: `public.*`.
     #[schemars(example = &"data/home/*", extend("x-default" = "required"))]
     pub from: Option<PathText>,
+    /// Finds views as well as tables.
+    #[schemars(example = true, extend("default" = false))]
+    pub views: Option<bool>,
     /// Globs of names that are none.
     #[schemars(example = ["tmp*"], extend("x-default" = "none"))]
     pub exclude: Option<StringList>,

@@ -12,6 +12,7 @@ mod description;
 mod engine;
 mod error;
 mod inspect;
+mod list_tables;
 mod mysql;
 mod partition_filter;
 mod partition_spec;
@@ -46,6 +47,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use config_fields::{OnInvalid, OnMismatch, OnNull, SqlHomeFields, find_connection};
 pub use config_sql::{parse_condition, parse_table};
 pub use error::SqlError;
+pub use list_tables::list_tables;
 pub use partition_spec::PartitionSpec;
 
 use engine::ReadEngine;

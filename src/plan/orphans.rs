@@ -68,8 +68,20 @@ fn unowned_stores(
         .map(|flow| project.store_id(flow))
         .collect();
     let owners = StoreOwners::new(project, [name]);
+    // Whose tables nobody knows may have all of its entities still.
+    let may_be_there = |known: &KnownStore| {
+        let mut unlisted = project.config.unlisted.iter();
+        unlisted.any(|flow| {
+            let entity = known.flow.strip_prefix(flow.as_str());
+            entity.is_some_and(|entity| entity.starts_with('.'))
+        })
+    };
     let is_ours = |(store, known): &(&StoreId, &KnownStore)| {
-        known.project == name && !owned.contains(*store) && is_wanted(store) && owners.owns(store)
+        known.project == name
+            && !owned.contains(*store)
+            && is_wanted(store)
+            && !may_be_there(known)
+            && owners.owns(store)
     };
     let mut unowned: Vec<_> = stores
         .iter()

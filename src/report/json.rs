@@ -77,6 +77,9 @@ impl Report for JsonReport {
         for flow in notices.without_entities {
             self.write_object("without_entities", json!({ "flow": flow }));
         }
+        for text in notices.table_changes {
+            self.write_object("tables_changed", json!({ "text": text }));
+        }
         for flow in notices.unselected {
             self.write_object("left_alone", json!({ "flow": flow }));
         }

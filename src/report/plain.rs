@@ -176,6 +176,9 @@ impl Report for PlainReport {
                 "warning: flow {flow} has no entities: nothing is built of it; hygge check says why"
             ));
         }
+        for change in notices.table_changes {
+            self.write_line(&format!("note: {change}"));
+        }
         if !notices.unselected.is_empty() {
             self.write_line(&format!(
                 "note: stale and not selected: {}",

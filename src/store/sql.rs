@@ -58,6 +58,9 @@ use crate::home::sql::{SqlHome, find_connection, parse_condition, parse_table};
 
 use engine::WriteEngine;
 
+/// The table in which hygge keeps its receipts, wherever it fills one.
+pub const RECEIPTS_TABLE: &str = receipts::TABLE;
+
 /// A store in a database.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename = "sql", deny_unknown_fields)]

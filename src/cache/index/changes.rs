@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{IndexedReceipt, PartRecord};
 use crate::cache::history::{FlowRun, MAX_SETS, PastSet};
+use crate::config::table_patterns::TableSource;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::Layout;
@@ -33,6 +34,8 @@ pub struct IndexChanges {
     pub flow_runs: Vec<(i64, FlowRun)>,
     /// Sets that were published, by store.
     pub past_sets: Vec<(PathBuf, PastSet)>,
+    /// Tables of databases.
+    pub table_lists: Vec<(TableSource, Vec<String>)>,
 }
 
 impl IndexChanges {
@@ -47,6 +50,7 @@ impl IndexChanges {
             && self.accepted_losses.is_empty()
             && self.flow_runs.is_empty()
             && self.past_sets.is_empty()
+            && self.table_lists.is_empty()
     }
 
     /// Adds the changes of another batch.
@@ -59,6 +63,7 @@ impl IndexChanges {
         self.accepted_losses.append(&mut other.accepted_losses);
         self.flow_runs.append(&mut other.flow_runs);
         self.past_sets.append(&mut other.past_sets);
+        self.table_lists.append(&mut other.table_lists);
     }
 }
 
@@ -125,6 +130,12 @@ pub(super) fn sql_writes(batch: &IndexChanges) -> Vec<SqlWrite> {
         };
         put(statement, vec![key(store)]);
     }
+    for (source, tables) in &batch.table_lists {
+        put(
+            "INSERT OR REPLACE INTO table_list VALUES (?, ?)",
+            vec![source_key(source), encode(&(source, tables))],
+        );
+    }
     let number = |number: i64| number.to_string().into_bytes();
     for (run, flow) in &batch.flow_runs {
         let record = serde_json::to_vec(flow).unwrap_or_default();
@@ -145,6 +156,11 @@ pub(super) fn sql_writes(batch: &IndexChanges) -> Vec<SqlWrite> {
         );
     }
     writes
+}
+
+/// What a list of tables is kept under.
+fn source_key(source: &TableSource) -> Vec<u8> {
+    Fingerprint::hash_bytes(&encode(source)).as_bytes().to_vec()
 }
 
 /// The compact form of a record. Records are plain data, which postcard can always write.

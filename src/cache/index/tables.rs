@@ -14,7 +14,7 @@ use super::changes::{with_checksum, without_checksum};
 /// was accepted. Version 7: receipts say their version, whatever tells it, and whether nulls may come.
 /// Version 8: receipts say where columns come from, and the types of those of files that differ.
 /// Version 9: receipts say which columns the home has, where others are made of them. Version 10:
-/// parts say for which folder of their store they are.
+/// parts say for which folder of their store they are; tables of databases as they were last listed.
 pub(super) const VERSION: i64 = 10;
 
 const TABLES: &str = "
@@ -32,6 +32,14 @@ const HISTORY: &str = "
     CREATE TABLE past_set (store BLOB NOT NULL, run INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (store, run)) WITHOUT ROWID;
 ";
 
+/// What version 10 added.
+const TABLE_LISTS: &str = "
+    CREATE TABLE table_list (source BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+";
+
+/// The same for an index that may have it: how it is written is forgotten.
+const ADD_TABLE_LISTS: &str = "CREATE TABLE IF NOT EXISTS table_list (source BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;";
+
 /// What version 6 added: after it, the statement of the table is the one that makes it today.
 const ACCEPTED_LOSS: &str = "ALTER TABLE store ADD COLUMN is_given_up INTEGER NOT NULL DEFAULT 0;";
 
@@ -45,7 +53,7 @@ const MIGRATIONS: &[(i64, &[&str])] = &[
     (6, &["DELETE FROM receipt;"]),
     (7, &["DELETE FROM receipt;"]),
     (8, &["DELETE FROM receipt;"]),
-    (9, &[]),
+    (9, &[ADD_TABLE_LISTS]),
 ];
 
 /// The first version whose parts say their folder.
@@ -150,7 +158,7 @@ fn sorted_statements(statements: &str) -> Vec<String> {
 }
 
 fn is_current(statements: &[String]) -> bool {
-    sorted_statements(&format!("{TABLES}{HISTORY}")) == statements
+    sorted_statements(&format!("{TABLES}{HISTORY}{TABLE_LISTS}")) == statements
 }
 
 /// Says whether an index is of today, and changes nothing.
@@ -175,7 +183,7 @@ pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<SchemaSt
     let statements = match found {
         VERSION if is_current(&there) => return Ok(SchemaState::Ready),
         VERSION => return Ok(SchemaState::Foreign),
-        0 if there.is_empty() => format!("{TABLES}{HISTORY}"),
+        0 if there.is_empty() => format!("{TABLES}{HISTORY}{TABLE_LISTS}"),
         0 => return Ok(SchemaState::Foreign),
         newer if newer > VERSION => return Ok(SchemaState::Newer(newer)),
         old => {

@@ -17,6 +17,17 @@ use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::home::PartBatch;
 
+/// Which tables are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListedTables {
+    /// All that can be read by a name.
+    Readable,
+    /// Those that hold rows themselves, each row in one of them.
+    Tables,
+    /// The same, and views.
+    TablesAndViews,
+}
+
 /// A database, as homes use it.
 pub(super) trait ReadEngine: SliceSql {
     /// Begins a transaction that sees one moment and only reads. As far as the database can be told
@@ -48,9 +59,8 @@ pub(super) trait ReadEngine: SliceSql {
         None
     }
 
-    /// The query that gives the names of all tables and views of a schema, or of those that need
-    /// none.
-    fn list_tables_sql(&self, schema: Option<&str>) -> String;
+    /// The query that gives the names of tables of a schema, or of those that need none.
+    fn list_tables_sql(&self, schema: Option<&str>, which: ListedTables) -> String;
 
     /// True where a database is a file of this machine, whose stat tells that it has changed.
     fn is_file(&self) -> bool {

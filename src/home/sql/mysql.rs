@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::batch_builder::{BatchBuilder, ColumnBuilder, ColumnValues};
 use super::decimal;
 use super::description::TableDescription;
-use super::engine::{ColumnProbe, PartitionQuery, ProbeSql, ReadEngine};
+use super::engine::{ColumnProbe, ListedTables, PartitionQuery, ProbeSql, ReadEngine};
 use super::read_error::{ConversionError, RowReadError};
 use super::slices::{SliceNameSql, SliceSql};
 use super::{OnInvalid, SqlError, SqlHome};
@@ -90,12 +90,21 @@ impl ReadEngine for MySql {
         })
     }
 
-    fn list_tables_sql(&self, schema: Option<&str>) -> String {
+    fn list_tables_sql(&self, schema: Option<&str>, which: ListedTables) -> String {
         let schema = schema.map_or_else(
             || "DATABASE()".to_string(),
             |schema| self.dialect().quote_text(schema),
         );
-        format!("SELECT table_name FROM information_schema.tables WHERE table_schema = {schema}")
+        let kinds = match which {
+            ListedTables::Readable => "",
+            ListedTables::Tables => {
+                " AND table_type NOT IN ('VIEW', 'SYSTEM VIEW', 'SEQUENCE', 'TEMPORARY')"
+            }
+            ListedTables::TablesAndViews => " AND table_type NOT IN ('SEQUENCE', 'TEMPORARY')",
+        };
+        format!(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = {schema}{kinds}"
+        )
     }
 
     fn select_expression(&self, column: &SqlColumn) -> String {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::batch_builder::BatchBuilder;
 use super::description::TableDescription;
-use super::engine::{ColumnProbe, PartitionQuery, ProbeSql, ReadEngine, SnapshotSql};
+use super::engine::{ColumnProbe, ListedTables, PartitionQuery, ProbeSql, ReadEngine, SnapshotSql};
 use super::read_error::RowReadError;
 use super::slices::{SliceNameSql, SliceSql, is_calendar};
 use super::{OnInvalid, SqlError, SqlHome};
@@ -110,7 +110,7 @@ impl ReadEngine for Postgres {
         })
     }
 
-    fn list_tables_sql(&self, schema: Option<&str>) -> String {
+    fn list_tables_sql(&self, schema: Option<&str>, which: ListedTables) -> String {
         let of_schema = schema.map_or_else(
             || {
                 "pg_table_is_visible(c.oid) \
@@ -119,9 +119,17 @@ impl ReadEngine for Postgres {
             },
             |schema| format!("n.nspname = {}", self.dialect().quote_text(schema)),
         );
+        let kinds = match which {
+            ListedTables::Readable => "c.relkind IN ('r', 'p', 'v', 'm', 'f')",
+            // The rows of a partition are those of its table.
+            ListedTables::Tables => "c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition",
+            ListedTables::TablesAndViews => {
+                "c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition"
+            }
+        };
         format!(
             "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {of_schema}"
+             WHERE {kinds} AND {of_schema}"
         )
     }
 

@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 
 use super::batch_builder::{BatchBuilder, ColumnBuilder};
 use super::description::TableDescription;
-use super::engine::{ColumnProbe, PartitionQuery, ProbeReader, ReadEngine, SliceProbeResult};
+use super::engine::{
+    ColumnProbe, ListedTables, PartitionQuery, ProbeReader, ReadEngine, SliceProbeResult,
+};
 use super::read_error::{ConversionError, RowReadError};
 use super::slices::{DAY_FUNCTION, SliceSql, Slicer};
 use super::{OnInvalid, OnMismatch, SqlError, SqlHome};
@@ -78,10 +80,16 @@ impl ReadEngine for Sqlite {
         Box::pin(read(session, query, builder, rows))
     }
 
-    fn list_tables_sql(&self, schema: Option<&str>) -> String {
-        let schema = self.dialect().quote_name(schema.unwrap_or("main"));
+    fn list_tables_sql(&self, schema: Option<&str>, which: ListedTables) -> String {
+        let schema = self.dialect().quote_text(schema.unwrap_or("main"));
+        // Shadows are where virtual tables keep what they have.
+        let kinds = match which {
+            ListedTables::Readable => "'table', 'virtual', 'shadow', 'view'",
+            ListedTables::Tables => "'table', 'virtual'",
+            ListedTables::TablesAndViews => "'table', 'virtual', 'view'",
+        };
         format!(
-            "SELECT name FROM {schema}.sqlite_master WHERE type IN ('table', 'view') \
+            "SELECT name FROM pragma_table_list WHERE schema = {schema} AND type IN ({kinds}) \
              AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
         )
     }

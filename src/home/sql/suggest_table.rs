@@ -1,5 +1,6 @@
 //! The table that was most likely meant, where there is none of a name.
 
+use super::engine::ListedTables;
 use super::{SqlError, SqlHome, engine_of};
 use crate::config::suggest::closest_match;
 use crate::connection::{Session, TableName};
@@ -30,7 +31,7 @@ impl SqlHome {
         let Ok(known) = session
             .query_text(
                 "look for tables",
-                &engine_of(session).list_tables_sql(schema),
+                &engine_of(session).list_tables_sql(schema, ListedTables::Readable),
             )
             .await
         else {
