@@ -2,6 +2,7 @@
 
 pub mod append;
 mod backfill;
+pub mod chain_place;
 pub mod check;
 mod compare;
 mod context;

@@ -143,6 +143,7 @@ pub fn assemble(
         home: work.home,
         placement: work.placement.clone(),
         manifest,
+        empty_inputs: work.empty_inputs.clone(),
         max_sequence: work.last_sequence(),
         pinned: work.pinned,
         at: Timestamp::now().to_string(),

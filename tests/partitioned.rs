@@ -284,11 +284,15 @@ fn what_somebody_puts_into_the_folders_is_noticed() {
         b"mine"
     );
     assert_eq!(ids(&sandbox), of(&[("FR", &[2, 3])]));
-    // What was altered is put aside with its folder, and made again.
+    // What was altered is put aside with its folder, and said by its name there.
     let path = "out/country=FR/00000000000000000001.parquet";
     let before = fs::read(sandbox.path(path)).expect("a part");
     fs::write(sandbox.path(path), "altered").expect("altered");
     let ran = built(&sandbox);
+    assert_eq!(
+        ran.event("displaced")["names"],
+        json!(["country=FR/00000000000000000001.parquet"])
+    );
     assert_eq!(
         fs::read(sandbox.path(path)).expect("a part"),
         before,
@@ -368,7 +372,7 @@ fn too_many_folders_fail_before_anything_is_published() {
     let error = failed(&sandbox).error().to_string();
     assert!(
         error.contains(
-            "b.parquet: row 5: partition_by: folder country=d is one more than max_partitions (3)"
+            "b.parquet: row 5: max_partitions: folder country=d would be one more than 3"
         ),
         "{error}"
     );
@@ -566,6 +570,8 @@ fn without_a_row_there_is_one_file_with_all_columns() {
         let sandbox = sandbox("", &format!(", mode: {mode}, where: \"id > 10\""));
         orders(&sandbox, "home/a.parquet", &[(1, "DE")]);
         built(&sandbox);
+        orders(&sandbox, "home/a2.parquet", &[(2, "FR")]);
+        built(&sandbox);
         assert_eq!(names(&sandbox), ["1"]);
         let empty = rows(&sandbox.path("out"));
         assert_eq!(
@@ -579,7 +585,7 @@ fn without_a_row_there_is_one_file_with_all_columns() {
         assert_eq!(ids(&sandbox), of(&[("DE", &[11])]), "{}", ran.text);
         assert_eq!(
             ran.event("flow_finished")["rows_filtered"],
-            if mode == "append" { 1 } else { 2 }
+            if mode == "append" { 1 } else { 3 }
         );
         assert_eq!(built(&sandbox).event("build_finished")["fresh"], 1);
         // A file of which nothing came has been moved all the same.
@@ -715,4 +721,159 @@ fn the_plan_and_the_build_say_how_many_parts_there_are() {
     );
     let shown = sandbox.run(&["show", "f", "--schema"]);
     assert!(shown.text.contains("country"), "{}", shown.text);
+}
+
+#[test]
+fn windows_of_which_no_row_comes_close_no_others() {
+    let database = Database::new(Kind::Sqlite);
+    database.run("CREATE TABLE t (id INTEGER PRIMARY KEY, country TEXT, v INTEGER)");
+    let add = |ids: std::ops::Range<i64>, v: i64| {
+        for id in ids {
+            let country = ["a", "b"][(id % 2) as usize];
+            database.run(&format!("INSERT INTO t VALUES ({id}, '{country}', {v})"));
+        }
+    };
+    add(0..10, 1);
+    add(10..16, -1);
+    let sandbox = database.project(
+        "  f: {home: {connection: shop, table: t, watermark: {column: id, lag: 5}}, store: {path: out, partition_by: [country]}, mode: append, where: v > 0}\n",
+    );
+    built(&sandbox);
+    add(16..20, 1);
+    built(&sandbox);
+    let all: &[(&str, &[i64])] = &[
+        ("a", &[0, 2, 4, 6, 8, 16, 18]),
+        ("b", &[1, 3, 5, 7, 9, 17, 19]),
+    ];
+    assert_eq!(ids(&sandbox), of(all));
+    // Slices that are read again are read as they were, whatever came of the others.
+    let sandbox = database.project(
+        "  f: {home: {connection: shop, table: t, watermark: {column: id}, slice: {column: id, by: 10}}, store: {path: out, partition_by: [country]}, mode: append, where: v > 0}\n",
+    );
+    built(&sandbox);
+    assert_eq!(sandbox.build(&["f", "--slice", "10..20"]).code, 0);
+    built(&sandbox);
+    assert_eq!(ids(&sandbox), of(all));
+}
+
+#[test]
+fn parts_of_one_reading_never_go_on_in_those_of_another() {
+    for store in ["partition_by: [country]", "rows_per_file: 2"] {
+        let database = Database::new(Kind::Sqlite);
+        database.run(
+            "CREATE TABLE ver (version INTEGER); INSERT INTO ver VALUES (1);
+             CREATE TABLE t (id INTEGER PRIMARY KEY, country TEXT);
+             INSERT INTO t VALUES (1, 'a'), (2, 'a'), (3, 'b'), (4, 'b'), (5, 'c'), (6, 'c')",
+        );
+        let sandbox = database.project(&format!(
+            "  f: {{home: {{connection: shop, table: t, probe: {{query: select max(version) from ver}}}}, store: {{path: out, {store}}}, max_shrink: 100%}}\n"
+        ));
+        built(&sandbox);
+        // The probe does not tell it.
+        database.run("UPDATE t SET country = 'a' WHERE id = 5; UPDATE t SET country = 'b' WHERE id = 6; DELETE FROM t WHERE id = 4");
+        assert_eq!(sandbox.build(&["--force"]).code, 0);
+        let before = sandbox.digests("out");
+        for removes_cache in [false, true] {
+            let last = sandbox
+                .digests("out")
+                .into_keys()
+                .next_back()
+                .expect("a part");
+            fs::remove_file(sandbox.path(&format!("out/{last}"))).expect("a part");
+            if removes_cache {
+                fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+            }
+            built(&sandbox);
+            assert_eq!(sandbox.digests("out"), before, "{store}");
+        }
+    }
+}
+
+#[test]
+fn an_input_of_which_no_row_came_is_needed_for_nothing() {
+    let sandbox = sandbox(
+        "",
+        ", mode: append, on_changed: rewrite, on_vanished: keep, where: \"id > 10\"",
+    );
+    orders(&sandbox, "home/a.parquet", &[(11, "DE"), (12, "FR")]);
+    orders(&sandbox, "home/b.parquet", &[(1, "DE")]);
+    orders(&sandbox, "home/c.parquet", &[]);
+    built(&sandbox);
+    fs::remove_file(sandbox.path("home/b.parquet")).expect("an input");
+    fs::remove_file(sandbox.path("home/c.parquet")).expect("an input");
+    assert_eq!(built(&sandbox).event("build_finished")["fresh"], 1);
+    orders(&sandbox, "home/a.parquet", &[(11, "DE"), (13, "FR")]);
+    built(&sandbox);
+    assert_eq!(ids(&sandbox), of(&[("DE", &[11]), ("FR", &[13])]));
+    // It is known, under another name too; with other bytes it is read.
+    orders(&sandbox, "home/e.parquet", &[(1, "DE")]);
+    built(&sandbox);
+    assert_eq!(built(&sandbox).event("build_finished")["fresh"], 1);
+    orders(&sandbox, "home/e.parquet", &[(21, "DE")]);
+    built(&sandbox);
+    assert_eq!(ids(&sandbox), of(&[("DE", &[11, 21]), ("FR", &[13])]));
+}
+
+#[test]
+fn names_of_files_may_be_the_same_in_different_folders() {
+    let sandbox = Sandbox::new(
+        "flows:\n  f: {home: {path: home, glob: \"**/*.parquet\"}, store: {path: out, partition_by: [country], file_pattern: \"{stem}.p\"}}\n",
+    );
+    orders(&sandbox, "home/x/a.parquet", &[(1, "DE")]);
+    orders(&sandbox, "home/y/a.parquet", &[(2, "FR")]);
+    built(&sandbox);
+    assert_eq!(names(&sandbox), ["country=DE/a.p", "country=FR/a.p"]);
+    assert_eq!(sandbox.run(&["check"]).code, 0);
+    orders(&sandbox, "home/z/a.parquet", &[(3, "FR")]);
+    assert!(
+        failed(&sandbox)
+            .error()
+            .contains("two parts the name \"country=FR/a.p\"")
+    );
+}
+
+#[test]
+fn folders_of_others_and_their_permissions_stay() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = sandbox("", "");
+    orders(&sandbox, "home/a.parquet", &[(1, "DE"), (2, "FR")]);
+    built(&sandbox);
+    let folder = sandbox.path("out/country=DE");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("closed");
+    orders(&sandbox, "home/a.parquet", &[(1, "DE"), (3, "FR")]);
+    built(&sandbox);
+    let mode = fs::metadata(&folder)
+        .expect("a folder")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+    // A folder that somebody made is somebody's, also where it is empty.
+    fs::create_dir(sandbox.path("out/mine=1")).expect("a folder");
+    orders(&sandbox, "home/a.parquet", &[(1, "DE"), (4, "FR")]);
+    assert!(failed(&sandbox).error().contains("mine=1"));
+    assert!(sandbox.path("out/mine=1").is_dir());
+    fs::remove_dir(sandbox.path("out/mine=1")).expect("a folder");
+    // One that has lost its part is hygge's still.
+    fs::remove_file(sandbox.path("out/country=DE/00000000000000000001.parquet")).expect("a part");
+    built(&sandbox);
+    assert_eq!(ids(&sandbox), of(&[("DE", &[1]), ("FR", &[4])]));
+}
+
+#[test]
+fn columns_that_differ_only_by_case_are_refused() {
+    for (columns, partition_by) in [("k", "[K]"), ("x", "[K, x]")] {
+        let sandbox = Sandbox::new(&format!(
+            "flows:\n  f: {{home: home, store: {{path: out, partition_by: {partition_by}}}}}\n"
+        ));
+        let schema =
+            format!("[('id', pa.int64()), ('K', pa.string()), ('{columns}', pa.string())]");
+        parquet(&sandbox, "home/a.parquet", &schema, "[{'id': 1, 'K': 'a'}]");
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code == 0, columns == "x", "{}", ran.text);
+        assert!(
+            columns == "x" || ran.error().contains("K and k differ only by case"),
+            "{}",
+            ran.text
+        );
+    }
 }

@@ -137,9 +137,9 @@ impl<'a> FolderFiles<'a> {
             None => Ok(split),
             Some(found) => Err(RowError {
                 row: Some(found.first),
-                key: "partition_by",
+                key: "max_partitions",
                 message: format!(
-                    "folder {} is one more than max_partitions ({}) allows",
+                    "folder {} would be one more than {}",
                     found.folder, self.max_partitions
                 ),
             }),

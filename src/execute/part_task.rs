@@ -19,6 +19,7 @@ use crate::flow::Flow;
 use crate::format::Format;
 use crate::fs;
 use crate::home::ReadSession;
+use crate::plan::chain_place::ChainPlace;
 use crate::plan::file_work::FileWork;
 use crate::plan::planned_part::{ExistingPart, PartLocation, PartOutputs, PlannedPart};
 use crate::plan::slice::output_key;
@@ -121,7 +122,8 @@ impl PartTask {
             &self.cache.staging,
             &self.interrupted,
         )?;
-        let keys = self.output_keys(made.files.len());
+        let digests = made.files.iter().map(|(_, record)| record.digest);
+        let keys = self.output_keys(&digests.collect::<Vec<_>>());
         let files = keys.into_iter().zip(made.files);
         files
             .map(|(key, (unfinished, record))| {
@@ -130,12 +132,13 @@ impl PartTask {
             .collect()
     }
 
-    /// The keys of the parts that a part of files becomes, which are so many.
-    fn output_keys(&self, count: usize) -> Vec<Fingerprint> {
+    /// The keys of the parts that a part of files becomes, which have these digests.
+    fn output_keys(&self, digests: &[Fingerprint]) -> Vec<Fingerprint> {
         let part = self.part();
+        let place = |number| ChainPlace::behind(&digests[..number], number + 1 == digests.len());
         match part.outputs {
-            PartOutputs::Folders => (0..count)
-                .map(|number| output_key(&part.key, number, number + 1 == count))
+            PartOutputs::Folders => (0..digests.len())
+                .map(|number| output_key(&part.key, place(number)))
                 .collect(),
             PartOutputs::One | PartOutputs::Partition(_) => vec![part.key],
         }
@@ -227,12 +230,13 @@ impl PartTask {
         let [finished] = finished else {
             return Err(self.other_part());
         };
-        let keys = self.output_keys(finished.outputs.len());
         let records: Vec<&PartRecord> = finished
             .outputs
             .iter()
             .map(|output| &output.record)
             .collect();
+        let digests = records.iter().map(|record| record.digest);
+        let keys = self.output_keys(&digests.collect::<Vec<_>>());
         if finished.key != part.key || records.is_empty() || records.len() != keys.len() {
             return Err(self.other_part());
         }
@@ -263,9 +267,12 @@ impl PartTask {
         let state = session.table_state();
         let mut rows = 0_u64;
         let mut records = Vec::with_capacity(finished.len());
+        let mut digests = Vec::with_capacity(finished.len());
         for (number, part) in finished.iter().enumerate() {
-            let (described, is_last) = (&state.partitions[partition], number + 1 == finished.len());
-            let key = partition_part_key(&table.recipe, state, described, number, is_last);
+            let place = ChainPlace::behind(&digests, number + 1 == finished.len());
+            let described = &state.partitions[partition];
+            let key = partition_part_key(&table.recipe, state, described, place);
+            digests.extend(part.outputs.first().map(|output| output.record.digest));
             rows = part.filtered.saturating_add(rows);
             records.push((key, self.output_of(part, &key)?));
         }

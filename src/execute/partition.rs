@@ -22,6 +22,7 @@ use crate::fingerprint::Fingerprint;
 use crate::format::batch::{RecordBatch, concat_batches};
 use crate::format::{FormatError, OutputSpec};
 use crate::home::{PartBatch, ReadSession};
+use crate::plan::chain_place::ChainPlace;
 use crate::plan::table_work::{DEFAULT_ROWS_PER_PART, partition_part_key};
 use crate::shape::{BoundShape, RowError, Shape, ShapedRows};
 use crate::threads::join_error;
@@ -144,7 +145,12 @@ impl PartitionTask<'_> {
                     // What was left out is counted once.
                     filtered: std::mem::take(&mut filtered),
                 };
-                parts.push(self.finish_part(unfinished, made, parts.len(), is_last)?);
+                let digests: Vec<Fingerprint> = parts
+                    .iter()
+                    .map(|(_, made): &(_, MadePart)| made.record.digest)
+                    .collect();
+                let place = ChainPlace::behind(&digests, is_last);
+                parts.push(self.finish_part(unfinished, made, place)?);
             }
         }
         Ok(parts)
@@ -213,12 +219,11 @@ impl PartitionTask<'_> {
         &self,
         unfinished: UnfinishedPart,
         made: MadePart,
-        number: usize,
-        is_last: bool,
+        place: ChainPlace<'_>,
     ) -> Result<(Fingerprint, MadePart)> {
         let state = self.session.table_state();
         let partition = &state.partitions[self.partition];
-        let key = partition_part_key(self.recipe, state, partition, number, is_last);
+        let key = partition_part_key(self.recipe, state, partition, place);
         let record = (self.commit)(&key, unfinished, made.record)?;
         Ok((key, MadePart { record, ..made }))
     }

@@ -28,6 +28,8 @@ pub struct AppendPlan {
     pub retained: Vec<Part>,
     /// The parts that go; new ones may have their numbers.
     pub removed: Vec<Part>,
+    /// What was moved and gave no row, and is not moved again.
+    pub empty_inputs: Vec<PartInput>,
     /// Why there is something to do; nothing where there is not.
     pub reasons: Vec<Reason>,
 }
@@ -99,7 +101,7 @@ impl From<AppendError> for Error {
                 "bring it back, with .hygge beside it, or mount it; hygge build --force begins again with what the home has now"
             }
             AppendError::Folders { .. } => {
-                "one set has one kind of folders: leave partition_by as it was, or build it anew by hygge build --force, as far as its inputs are still there"
+                "one set has one kind of folders: leave partition_by and keep_column as they were; hygge build --force makes parts again whose inputs are all there; what cannot be made again needs a store of its own"
             }
             AppendError::Columns { .. } => {
                 "a store has one schema: move the new columns to another store, or build it anew with mode: replace"
@@ -124,7 +126,7 @@ fn in_folders(columns: &str) -> String {
 pub fn check_same_folders(published: &PublishedSet, key: &FlowKey) -> Result<(), AppendError> {
     let of = |components: &Components| {
         let setting = |name: &str| components.settings.get(name);
-        let keeps = setting("store.keep_column").map(|_| ", which stay in the files");
+        let keeps = setting("store.keep_column").map(|_| " with keep_column");
         let columns = setting("store.partition_by");
         columns.map_or_else(String::new, |columns| {
             format!("{columns}{}", keeps.unwrap_or_default())
@@ -174,7 +176,9 @@ pub fn append_plan(
         values.sort_unstable();
         values
     };
-    let fates = InputChanges::new(inputs, parts, flow.mode, &folder_values)?;
+    let moved = parts.iter().flat_map(|part| &part.inputs);
+    let moved = moved.chain(&published.empty_inputs).collect();
+    let fates = InputChanges::new(inputs, moved, flow.mode, &folder_values)?;
     let (goes, again) = fates.affected_parts(parts, lost);
     let mut appending = AppendPlan {
         to_move: fates.new.iter().map(|name| (*name).clone()).collect(),
@@ -214,6 +218,14 @@ pub fn append_plan(
             .into_iter()
             .map(|input| fates.current_name(input).to_string()),
     );
+    for input in &published.empty_inputs {
+        if fates.changed.contains(input) {
+            let name = fates.current_name(input).to_string();
+            appending.to_move.insert(name);
+        } else if !fates.removed.contains(input) {
+            appending.empty_inputs.push(fates.current_input(input));
+        }
+    }
     appending.reasons = fates.reasons;
     Ok(appending)
 }
@@ -237,7 +249,7 @@ struct InputChanges<'a> {
 impl<'a> InputChanges<'a> {
     fn new(
         inputs: &'a BTreeMap<String, Fingerprint>,
-        parts: &'a [Part],
+        moved: BTreeSet<&'a PartInput>,
         mode: Mode,
         folder_values: &dyn Fn(&str) -> Vec<FolderValue>,
     ) -> Result<Self, AppendError> {
@@ -251,7 +263,6 @@ impl<'a> InputChanges<'a> {
             removed,
             reasons: Vec::new(),
         };
-        let moved: BTreeSet<&PartInput> = parts.iter().flat_map(|part| &part.inputs).collect();
         let (there, gone): (Vec<&PartInput>, Vec<&PartInput>) = moved
             .into_iter()
             .partition(|input| inputs.get(&input.name) == Some(&input.digest));

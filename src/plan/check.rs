@@ -533,7 +533,9 @@ fn check_part_names(
     layouts: &[&Layout],
     listing: &Listing,
 ) -> Result<()> {
-    if !flow.store.capabilities().parts_readable || flow.store.names_by_digest() {
+    // For which folders parts are is known when they are made.
+    let has_folders = flow.store.output_spec().partition_by.is_some();
+    if !flow.store.capabilities().parts_readable || flow.store.names_by_digest() || has_folders {
         return Ok(());
     }
     let rows_per_file = flow.store.output_spec().rows_per_file;

@@ -49,6 +49,8 @@ struct BuildScope {
     schema: Option<Fingerprint>,
     /// The numbers of parts that go.
     freed_numbers: Vec<FreedNumber>,
+    /// What gave no row before, and is not moved again.
+    empty_inputs: Vec<PartInput>,
 }
 
 /// Finds out what is to be done for flows that must run.
@@ -209,6 +211,7 @@ impl Preparer<'_> {
             columns: set_columns,
             sequence: scope.sequence,
             freed_numbers,
+            empty_inputs: scope.empty_inputs,
             remarks,
             warnings,
             source: WorkSource::Files(files.with_shared_groups(&parts)),
@@ -302,6 +305,7 @@ impl Preparer<'_> {
                     sequence,
                     schema: published.schema_digest,
                     freed_numbers: numbers,
+                    empty_inputs: appending.empty_inputs,
                 });
             }
             lost.extend(gone);
@@ -346,6 +350,7 @@ impl Preparer<'_> {
             home: published.home,
             parts,
             sequence: published.max_sequence,
+            empty_inputs: published.empty_inputs,
             pinned: published.pinned,
             altered: state.altered,
             receipt_version: state.receipt_version,

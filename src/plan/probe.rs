@@ -237,10 +237,13 @@ impl StoreProbe {
                 state.intact.extend(stat.map(|stat| (name, stat)));
             }
         }
+        // A folder of its parts may be empty: they are missing then.
+        let folders = published.map(|published| published.manifest.folders());
         let names: HashSet<&str> = published
             .iter()
             .flat_map(|published| &published.manifest.parts)
             .map(|part| part.name.as_str())
+            .chain(folders.into_iter().flatten())
             .collect();
         let visible = self.live.files.keys().chain(&self.live.folders);
         state.added = visible

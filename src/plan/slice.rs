@@ -6,6 +6,7 @@
 //! of two files share a part only where nothing is lost by it: else the part ends between them. A
 //! file whose rows are not known is one slice, whatever is asked.
 
+use super::chain_place::ChainPlace;
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
@@ -312,12 +313,11 @@ pub fn part_key(
     key.finish()
 }
 
-/// The key of one of the parts that a slice becomes whose rows go to folders. How many there are is
-/// known only when it was read: the last says that it is.
-pub fn output_key(slice: &Fingerprint, number: usize, is_last: bool) -> Fingerprint {
+/// The key of one of the parts that a slice becomes whose rows go to folders.
+pub fn output_key(slice: &Fingerprint, place: ChainPlace<'_>) -> Fingerprint {
     let mut key = KeyWriter::new(KeyKind::Part);
-    key.digest(slice).text("output").count(number);
-    key.number(u64::from(is_last));
+    key.digest(slice).text("output");
+    place.write_to(&mut key);
     key.finish()
 }
 

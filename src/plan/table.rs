@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::append;
+use super::chain_place::ChainPlace;
 use super::part_numbers::{FreedNumber, reuse_numbers};
 use super::planned_part::{PartOutputs, PlannedPart};
 use super::prepare::Preparer;
@@ -209,9 +210,9 @@ impl Preparer<'_> {
         let is_forced = self.context.request.is_forced(&flow.name);
         let partitions = 0..answer.partitions.len();
         let open = partitions.filter(|partition| !is_forced && !is_asked_for(partition));
-        let part = |partition: usize, number, is_last| {
+        let part = |partition: usize, place: ChainPlace<'_>| {
             let described = &answer.partitions[partition];
-            let key = partition_part_key(recipe, answer, described, number, is_last);
+            let key = partition_part_key(recipe, answer, described, place);
             PlannedPart::partition_part(key, described)
         };
         let found = self.find_chains((flow, state), open, &part).await?;

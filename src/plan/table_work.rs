@@ -1,13 +1,14 @@
 //! What is to be done for a flow with a table, and the keys of the parts that its partitions become.
 //!
 //! A partition may become several parts, and how many is known only when it was read. So each
-//! part's key says where in its partition it stands and whether it is the last: a partition is used
-//! again where all of its parts are at hand, the last included.
+//! part's key says where in its partition it stands, and that of the last one which parts stand
+//! before it: a partition is used again where all of its parts are at hand, and of one reading.
 
 use std::sync::Arc;
 
 use polars_arrow::datatypes::ArrowSchema;
 
+use super::chain_place::ChainPlace;
 use crate::error::{Error, ErrorKind, Retry};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
@@ -55,8 +56,7 @@ pub fn partition_part_key(
     recipe: &Fingerprint,
     answer: &TableState,
     partition: &ReadPartition,
-    number: usize,
-    is_last: bool,
+    place: ChainPlace<'_>,
 ) -> Fingerprint {
     let mut key = KeyWriter::new(KeyKind::Part);
     key.digest(recipe)
@@ -64,7 +64,7 @@ pub fn partition_part_key(
         .text(&partition.name)
         .digest(&partition.digest)
         .digest(&answer.schema_digest);
-    key.count(number).number(u64::from(is_last));
+    place.write_to(&mut key);
     key.finish()
 }
 

@@ -1,6 +1,6 @@
 //! Work: the parts of one flow, which of them are at hand, and what the others are made from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::file_work::FileWork;
 use super::part_numbers::{self, FreedNumber, reuse_numbers};
@@ -17,7 +17,7 @@ use crate::format::OutputSpec;
 use crate::home::RecordedColumn;
 use crate::storage::Version;
 use crate::store::PartNaming;
-use crate::store::receipt::{Manifest, PublishedSet};
+use crate::store::receipt::{Manifest, PartInput, PublishedSet};
 
 /// What is to be done for one flow.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub struct FlowWork {
     pub sequence: u64,
     /// Numbers that parts may have once it is known for which folders they are.
     pub freed_numbers: Vec<FreedNumber>,
+    /// What gave no row, where no part stands for it.
+    pub empty_inputs: Vec<PartInput>,
     /// Rows that were read for parts which are left out, because none of them came.
     pub rows_left_out: u64,
     /// The run whose set this is, where it is an earlier one that shall stay.
@@ -139,6 +141,7 @@ impl FlowWork {
             parts: Vec::new(),
             sequence: 0,
             freed_numbers: Vec::new(),
+            empty_inputs: Vec::new(),
             rows_left_out: 0,
             pinned: None,
             altered: Vec::new(),
@@ -175,8 +178,8 @@ impl FlowWork {
     }
 
     /// The same work once its parts are there: what was planned as one is as many as it became.
-    /// Parts without rows are left out where others have some, but for those that are a file as it
-    /// was.
+    /// Parts without rows are left out where others have some, but for those of files that go to no
+    /// folders; of a set without rows that goes to folders, the first stays.
     pub fn with_made_parts(
         &self,
         made: &[Vec<(Fingerprint, PartRecord)>],
@@ -189,8 +192,7 @@ impl FlowWork {
         let mut records = Vec::new();
         let has_rows = made.iter().flatten().any(|(_, record)| record.rows > 0);
         let has_folders = target.partition_by.is_some();
-        let leaves_empty_out = has_rows && (self.table().is_some() || has_folders);
-        let mut moved = Vec::new();
+        let leaves_empty_out = has_folders || has_rows && self.table().is_some();
         for (part, made) in self.parts.iter().zip(made) {
             let before = whole.parts.len();
             for (number, (key, record)) in made.iter().enumerate() {
@@ -204,20 +206,26 @@ impl FlowWork {
                     part.sequence = part.sequence.filter(|_| whole.parts.len() == before);
                 }
                 part.slice.rows.get_or_insert(record.rows);
-                if leaves_empty_out && record.rows == 0 {
+                let stands_for_all = !has_rows && whole.parts.is_empty();
+                if leaves_empty_out && record.rows == 0 && !stands_for_all {
                     whole.rows_left_out += part.slice.rows.unwrap_or_default();
-                    moved.append(&mut part.inputs);
+                    // A window of a table is read again.
+                    if self.table().is_none() {
+                        whole.empty_inputs.append(&mut part.inputs);
+                    }
                     continue;
                 }
                 whole.parts.push(part);
                 records.push(record.clone());
             }
         }
-        if let Some(last) = whole.parts.last_mut().filter(|_| has_folders) {
-            // They have been moved all the same.
-            moved.retain(|input| !last.inputs.contains(input));
-            last.inputs.extend(moved);
-        }
+        let in_parts: HashSet<&PartInput> =
+            whole.parts.iter().flat_map(|part| &part.inputs).collect();
+        let mut empty = std::mem::take(&mut whole.empty_inputs);
+        empty.retain(|input| !in_parts.contains(input));
+        empty.sort();
+        empty.dedup();
+        whole.empty_inputs = empty;
         if !self.freed_numbers.is_empty() {
             let new = whole.parts.iter_mut().filter(|part| part.name.is_none());
             reuse_numbers(new, &self.freed_numbers);
@@ -282,8 +290,11 @@ impl FlowWork {
                 Some(owner) if is_twin || stays(owner) => numbered_name(&name, &mut last, &owners),
                 _ => name,
             };
+            // For which folders it is, is known when it is made.
+            let is_unknown = part.outputs == PartOutputs::Folders
+                || digests.is_empty() && flow.store.names_by_digest();
             if let Some(first) = owners.insert(name.clone(), number)
-                && !(digests.is_empty() && flow.store.names_by_digest())
+                && !is_unknown
             {
                 return Err(duplicate_name_error(
                     &name,

@@ -106,6 +106,9 @@ impl RowError {
             "where" => {
                 "every part is computed for every row: a wider type holds more, cast(.. as TYPE)"
             }
+            "max_partitions" => {
+                "partition by a column with fewer values, or raise max_partitions of the store"
+            }
             "partition_by" => {
                 "give such rows another value, leave them out by where, or partition by another column"
             }

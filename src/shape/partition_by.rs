@@ -18,8 +18,28 @@ use crate::format::canonical_schema::type_name;
 use crate::format::projection::forget_names_of_columns;
 use crate::home::{MAX_NAME_BYTES, NULL_FOLDER, folder_name};
 
+/// How many letters of a value are shown.
+const MAX_SHOWN_LETTERS: usize = 40;
+
 /// The key of the config.
 const KEY: &str = PartitionBy::KEY;
+
+/// Readers that know names of columns in small and in large letters find one column for two.
+fn check_case(partition_by: &PartitionBy, columns: &ArrowSchema) -> Result<(), ShapeError> {
+    for name in &partition_by.columns {
+        let is_twin =
+            |other: &&str| **other != **name && other.to_lowercase() == name.to_lowercase();
+        let mut others = columns.iter_names().map(|name| name.as_str());
+        if let Some(twin) = others.find(is_twin) {
+            let message = format!(
+                "columns {name} and {twin} differ only by case, and readers such as DuckDB take the one in names of folders for both"
+            );
+            let error = ShapeError::new(message).of_key(KEY);
+            return Err(error.with_hint("rename of the flow gives one of them another name"));
+        }
+    }
+    Ok(())
+}
 
 /// True for types each of whose values has one name, which every reader of such folders takes for
 /// the same value.
@@ -73,7 +93,11 @@ impl BoundPartitions {
             let place = place.ok_or_else(|| {
                 let known = columns.iter_names().map(|name| name.as_str());
                 let message = format!("no column {name} comes to the store");
-                let hint = nearest_column(name, &known.collect::<BTreeSet<_>>());
+                let known: BTreeSet<&str> = known.collect();
+                let hint = format!(
+                    "columns have the names that they come out of the flow with: {}",
+                    nearest_column(name, &known)
+                );
                 ShapeError::new(message).of_key(KEY).with_hint(hint)
             })?;
             let dtype = &columns
@@ -86,9 +110,7 @@ impl BoundPartitions {
                 "column {name} is {}, and names of folders are whole numbers, texts, dates and booleans",
                 type_name(dtype)
             );
-            let hint = format!(
-                "cast: {{{name}: date}} or {{{name}: text}} of the flow makes it one of them"
-            );
+            let hint = "cast of the flow gives it another type, where it can; or partition by another column";
             Err(ShapeError::new(message).of_key(KEY).with_hint(hint))
         };
         let places = partition_by
@@ -96,6 +118,7 @@ impl BoundPartitions {
             .iter()
             .map(place)
             .collect::<Result<Vec<_>, _>>()?;
+        check_case(partition_by, columns)?;
         let is_kept = |place: &usize| partition_by.keep_columns || !places.contains(place);
         let kept: Vec<usize> = (0..columns.len()).filter(is_kept).collect();
         if kept.is_empty() {
@@ -199,9 +222,11 @@ impl BoundPartitions {
             }
             let folder = folder_name(name, value.as_deref());
             if folder.len() > MAX_NAME_BYTES {
-                let shown: String = value.unwrap_or_default().chars().take(40).collect();
+                let value = value.unwrap_or_default();
+                let shown: String = value.chars().take(MAX_SHOWN_LETTERS).collect();
+                let more = if shown.len() < value.len() { "…" } else { "" };
                 return Err(wrong(format!(
-                    "column {name} has the value {shown:?}…, which gives a folder a name of {} bytes, and a name has at most {MAX_NAME_BYTES}",
+                    "column {name} has the value {shown:?}{more}: its folder would have a name of {} bytes, and a name has at most {MAX_NAME_BYTES}",
                     folder.len()
                 )));
             }

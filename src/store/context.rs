@@ -37,6 +37,8 @@ struct CopiedParts {
 pub struct PublishNotes {
     /// Files that hygge did not make, or that someone altered: where they are now.
     pub displaced: Vec<PathBuf>,
+    /// The folder below which they have the names that they had in the store.
+    pub displaced_folder: Option<PathBuf>,
     /// What became of a publication that had died.
     pub recovery: Option<Recovery>,
     /// What is to be known of what was made, in words.
@@ -128,13 +130,11 @@ impl<'a> PublishContext<'a> {
         }
     }
 
-    /// Notes a file that was put aside, and where it is now.
-    pub fn note_displaced(&self, place: PathBuf) {
-        self.notes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .displaced
-            .push(place);
+    /// Notes a file that was put aside into a folder, and where it is now.
+    pub fn note_displaced(&self, folder: PathBuf, place: PathBuf) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.displaced.push(place);
+        notes.displaced_folder = Some(folder);
     }
 
     /// Notes what became of a publication that had died.

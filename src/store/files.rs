@@ -30,7 +30,7 @@ use serde_json::json;
 
 use super::{Capabilities, PartNaming, Store, StoreError, StoreId, StoreLocation, StoreSession};
 use crate::config::block_reader::read_block;
-use crate::config::node::Node;
+use crate::config::node::{Node, NodeValue};
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::schema::any_map;
 use crate::config::value_types::{BoundedNumber, IgnoredValue, PathText, StringList};
@@ -214,7 +214,9 @@ fn partition_by(
         return None;
     };
     let is_twice = |(number, column): &(usize, &String)| columns[..*number].contains(column);
-    if columns.is_empty() {
+    // What is no text is a problem already.
+    let is_empty = |node: &Node| matches!(&node.value, NodeValue::List(items) if items.is_empty());
+    if columns.is_empty() && node.get("partition_by").is_some_and(is_empty) {
         let message = format!("partition_by of {name} names no column");
         wrong(
             "partition_by",
@@ -230,10 +232,15 @@ fn partition_by(
             "expected each column once",
             "leave one of them out",
         );
-    } else if let Some(column) = columns
-        .iter()
-        .find(|column| column.is_empty() || fs::is_hidden(column))
-    {
+    } else if columns.iter().any(String::is_empty) {
+        let message = format!("partition_by of {name} has a name without a letter");
+        wrong(
+            "partition_by",
+            message,
+            "expected names of columns",
+            "partition_by: [country]",
+        );
+    } else if let Some(column) = columns.iter().find(|column| fs::is_hidden(column)) {
         let message = format!("partition_by of {name} names the column {column:?}");
         wrong(
             "partition_by",

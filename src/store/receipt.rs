@@ -234,6 +234,9 @@ pub struct PublishedSet {
     pub placement: BTreeMap<String, String>,
     /// The parts.
     pub manifest: Manifest,
+    /// What was moved and gave no row, where no part stands for it.
+    #[serde(default)]
+    pub empty_inputs: Vec<PartInput>,
     /// The highest number that a part of the store ever had in its name: with `mode: append` the
     /// next goes on from there.
     #[serde(default)]
@@ -271,6 +274,7 @@ impl PublishedSet {
         self.components
             .inputs
             .keys()
+            .chain(self.empty_inputs.iter().map(|input| &input.name))
             .try_for_each(|name| check_input_name(name))?;
         self.manifest.check()
     }

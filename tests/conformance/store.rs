@@ -360,6 +360,7 @@ trait PlaceParts: Place {
             manifest: Manifest {
                 parts: parts.collect(),
             },
+            empty_inputs: Vec::new(),
             max_sequence: 3,
             pinned: None,
             at: "2026-01-01T00:00:00Z".into(),

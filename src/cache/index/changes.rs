@@ -237,6 +237,7 @@ mod tests {
                 home: Some(digest),
                 placement: [("path".to_string(), "store".to_string())].into(),
                 manifest: Manifest { parts: vec![part] },
+                empty_inputs: vec![moved(false)],
                 max_sequence: 3,
                 pinned: Some(1),
                 at: "2026-01-01T00:00:00Z".into(),

@@ -14,7 +14,8 @@ use super::changes::{with_checksum, without_checksum};
 /// was accepted. Version 7: receipts say their version, whatever tells it, and whether nulls may come.
 /// Version 8: receipts say where columns come from, and the types of those of files that differ.
 /// Version 9: receipts say which columns the home has, where others are made of them. Version 10:
-/// parts say for which folder of their store they are; tables of databases as they were last listed.
+/// parts say for which folder of their store they are, receipts which inputs gave no row; tables of
+/// databases as they were last listed.
 pub(super) const VERSION: i64 = 10;
 
 const TABLES: &str = "
@@ -53,7 +54,7 @@ const MIGRATIONS: &[(i64, &[&str])] = &[
     (6, &["DELETE FROM receipt;"]),
     (7, &["DELETE FROM receipt;"]),
     (8, &["DELETE FROM receipt;"]),
-    (9, &[ADD_TABLE_LISTS]),
+    (9, &["DELETE FROM receipt;", ADD_TABLE_LISTS]),
 ];
 
 /// The first version whose parts say their folder.

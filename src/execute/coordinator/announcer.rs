@@ -109,15 +109,22 @@ impl<'r> Announcer<'r> {
             });
         }
         self.remarks(flow, notes.remarks);
-        let Some(folder) = notes.displaced.first().and_then(|place| place.parent()) else {
+        // Below it they have the names that they had in the store.
+        let Some(folder) = notes
+            .displaced_folder
+            .filter(|_| !notes.displaced.is_empty())
+        else {
             return;
         };
-        let name = |place: &PathBuf| Some(place.file_name()?.to_string_lossy().into_owned());
-        let names = notes.displaced.iter().filter_map(name).collect();
+        let name = |place: &PathBuf| {
+            let below = place.strip_prefix(&folder).unwrap_or(place);
+            below.to_string_lossy().into_owned()
+        };
+        let names = notes.displaced.iter().map(name).collect();
         (self.on_event)(Event::Displaced {
             flow: flow.clone(),
             names,
-            folder: folder.to_path_buf(),
+            folder,
         });
     }
 

@@ -10,7 +10,7 @@ use super::previous_set::unaltered_parts as previous_parts;
 use super::receipt_file::read_receipt;
 use super::set_folder::remove_empty_partitions;
 use crate::fs::{self, nofollow};
-use crate::store::receipt::Part;
+use crate::store::receipt::{Manifest, Part};
 use crate::store::{RemovalPlan, StoreError};
 
 /// What clearing a store removes.
@@ -24,13 +24,13 @@ pub(super) fn removal_plan(paths: &FilesStorePaths) -> Result<RemovalPlan, Store
     if receipt.pending.is_some() {
         return Err(StoreError::Unrecovered(paths.live.clone()));
     }
-    let parts = receipt
-        .published
-        .as_ref()
-        .map(|published| published.manifest.parts.as_slice())
-        .unwrap_or_default();
+    let none = Manifest::default();
+    let published = receipt.published.as_ref();
+    let manifest = published.map_or(&none, |published| &published.manifest);
     let found = list_live(&paths.live)?;
-    let parts: HashMap<&str, &Part> = parts
+    let folders = manifest.folders();
+    let parts: HashMap<&str, &Part> = manifest
+        .parts
         .iter()
         .map(|part| (part.name.as_str(), part))
         .collect();
@@ -38,7 +38,7 @@ pub(super) fn removal_plan(paths: &FilesStorePaths) -> Result<RemovalPlan, Store
         .files
         .keys()
         .chain(&found.folders)
-        .filter(|name| !parts.contains_key(name.as_str()));
+        .filter(|name| !parts.contains_key(name.as_str()) && !folders.contains(name.as_str()));
     let names: Vec<String> = others.take(3).cloned().collect();
     if !names.is_empty() {
         return Err(StoreError::Added {
@@ -72,11 +72,20 @@ pub(super) fn removal_plan(paths: &FilesStorePaths) -> Result<RemovalPlan, Store
 
 /// Removes what [`removal_plan`] says, the receipt last, and the folders that are empty then.
 pub(super) fn clear(paths: &FilesStorePaths) -> Result<(), StoreError> {
+    let receipt = read_receipt(paths)?;
     for file in removal_plan(paths)?.files {
         fs::remove_file(&file)?;
     }
-    remove_empty_partitions(&paths.previous_set)?;
-    remove_empty_partitions(&paths.live)?;
+    if let Some(receipt) = &receipt {
+        let published = receipt.published.as_ref().map(|set| &set.manifest);
+        let previous = receipt.previous.as_ref().map(|set| &set.manifest);
+        for (folder, manifest) in [(&paths.live, published), (&paths.previous_set, previous)] {
+            let folders = manifest
+                .map(|manifest| manifest.folders())
+                .unwrap_or_default();
+            remove_empty_partitions(folder, folders.into_iter())?;
+        }
+    }
     let [beside, inside] = paths.latest_folders();
     for folder in [
         &paths.previous_set,

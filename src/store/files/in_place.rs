@@ -90,7 +90,10 @@ pub(super) fn finish(
         outgoing.retire_part(name)?;
     }
     return_to_staging(paths, &next, context)?;
-    remove_empty_partitions(&paths.live)?;
+    if let Some(published) = &receipt.published {
+        let folders = published.manifest.folders();
+        remove_empty_partitions(&paths.live, folders.into_iter())?;
+    }
     context.sync(&[&paths.live])?;
     context.remove_copied_parts()?;
     receipt.promote(pending);

@@ -8,7 +8,9 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::paths::FilesStorePaths;
-use super::set_folder::{create_parent, is_hidden, list_live, list_own, remove_empty_partitions};
+use super::set_folder::{
+    create_parent, is_hidden, is_partition, list_live, list_own, remove_own_partitions,
+};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, DirEntry, nofollow};
 use crate::store::StoreError;
@@ -26,6 +28,9 @@ pub(super) fn return_to_staging(
 ) -> Result<(), StoreError> {
     let live = live_inodes(paths)?;
     for entry in list_own(next, |_| false)?.unwrap_or_default() {
+        if is_partition(&entry) {
+            continue;
+        }
         let (path, name) = (
             next.join(&entry.relative),
             entry.relative.to_string_lossy().into_owned(),
@@ -39,7 +44,7 @@ pub(super) fn return_to_staging(
         }
     }
     context.remove_copied_files()?;
-    remove_empty_partitions(next)?;
+    remove_own_partitions(next)?;
     Ok(fs::remove_empty_folder(next)?)
 }
 
@@ -91,7 +96,7 @@ pub(super) fn displace(
     let place = fs::unused_path(&folder, name);
     create_parent(&place)?;
     fs::rename(from, &place)?;
-    context.note_displaced(place);
+    context.note_displaced(folder, place);
     Ok(())
 }
 

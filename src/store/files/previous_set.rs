@@ -10,7 +10,7 @@ use super::parts::{
     relocate_foreign_file,
 };
 use super::paths::FilesStorePaths;
-use super::set_folder::{is_hidden, list_own, remove_empty_partitions};
+use super::set_folder::{is_hidden, is_partition, list_own, remove_empty_partitions};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, DirEntry};
 use crate::store::StoreError;
@@ -25,9 +25,12 @@ pub(super) fn relocate_foreign_files(
     manifest: &Manifest,
     context: &PublishContext<'_>,
 ) -> Result<(), StoreError> {
-    let parts = parts_by_name(manifest);
+    let (parts, folders) = (parts_by_name(manifest), manifest.folders());
     for entry in list_own(folder, |_| false)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
+        if is_partition(&entry) && folders.contains(name.as_str()) {
+            continue;
+        }
         if is_hidden(&entry.relative) || !parts.contains_key(name.as_str()) {
             relocate_foreign_file(paths, folder, &entry, &name, context)?;
         }
@@ -56,6 +59,8 @@ pub(super) fn retire_previous(
         );
         let part = previous.and_then(|previous| Some((parts.get(name.as_str())?, previous)));
         match part {
+            // What nobody made but hygge goes when all that was in it has gone.
+            _ if is_partition(&entry) => {}
             _ if is_hard_link(&entry, &live) => fs::remove_file(&path)?,
             Some((part, previous)) if is_unaltered_part(&path, &entry, part, &previous.at)? => {
                 if of_latest.contains(&part.digest) {
@@ -68,7 +73,7 @@ pub(super) fn retire_previous(
         }
     }
     context.remove_copied_files()?;
-    remove_empty_partitions(&paths.previous_set)?;
+    remove_empty_partitions(&paths.previous_set, manifest.folders().into_iter())?;
     Ok(fs::remove_empty_folder(&paths.previous_set)?)
 }
 
@@ -92,7 +97,11 @@ pub(super) fn return_manifest_parts(
             move_to_staging(paths, &path, &part.digest, context)?;
         }
     }
-    Ok(context.remove_copied_files()?)
+    context.remove_copied_files()?;
+    Ok(remove_empty_partitions(
+        folder,
+        manifest.folders().into_iter(),
+    )?)
 }
 
 /// The parts of the set before that are still there, and that nobody wrote to.

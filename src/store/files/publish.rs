@@ -108,7 +108,7 @@ fn displace_altered(
         let (from, to) = (paths.live.join(name), fs::unused_path(&folder, name));
         create_parent(&to)?;
         context.link_or_copy(&from, &to)?;
-        context.note_displaced(to);
+        context.note_displaced(folder, to);
         displaced.extend(nofollow::stat(&from)?.map(|found| (name.clone(), found.stat)));
     }
     Ok(displaced)
@@ -146,10 +146,12 @@ pub(super) fn lay_out(
         fs::set_permissions(next, permissions.clone())?;
     }
     for folder in publication.next.manifest.folders() {
-        let folder = next.join(folder);
+        let (live, folder) = (paths.live.join(folder), next.join(folder));
         nofollow::create_folder(&folder)?;
-        if let Some(permissions) = &permissions {
-            fs::set_permissions(&folder, permissions.clone())?;
+        // One that stays is as open as it was.
+        let own = fs::permissions_of(&live)?.or_else(|| permissions.clone());
+        if let Some(permissions) = own {
+            fs::set_permissions(&folder, permissions)?;
         }
     }
     let mut sources = reusable_files(paths, publication)?;

@@ -9,7 +9,7 @@ use super::previous_set::{
     parts_by_name, relocate_foreign_files, retire_previous, return_manifest_parts,
 };
 use super::receipt_file::{read_receipt, write_receipt};
-use super::set_folder::list_own;
+use super::set_folder::{is_partition, list_own};
 use crate::fs::{self, DirEntry, nofollow};
 use crate::store::StoreError;
 use crate::store::context::{PublishContext, Recovery};
@@ -152,7 +152,8 @@ fn is_exchanged(
 
 /// True where a folder has every part of a manifest, byte for byte, and shows nothing else.
 fn matches_manifest(folder: &Path, manifest: &Manifest) -> Result<bool, StoreError> {
-    let found = list_own(folder, fs::is_hidden)?.unwrap_or_default();
+    let mut found = list_own(folder, fs::is_hidden)?.unwrap_or_default();
+    found.retain(|entry| !is_partition(entry));
     let parts = parts_by_name(manifest);
     let part_of = |entry: &DirEntry| {
         entry

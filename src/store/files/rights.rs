@@ -3,6 +3,7 @@
 
 use super::PublishStrategy;
 use super::paths::FilesStorePaths;
+use super::set_folder;
 use crate::fs::{self, nofollow};
 use crate::store::StoreError;
 
@@ -27,6 +28,9 @@ pub(super) fn check(paths: &FilesStorePaths) -> Result<(), StoreError> {
     if is_there {
         // A folder that moves to another is written to as well.
         fs::check_folder_writable(&paths.live)?;
+        for folder in set_folder::partitions(&paths.live)? {
+            fs::check_folder_writable(&folder)?;
+        }
         match paths.strategy {
             PublishStrategy::Exchange => fs::check_replaceable(&paths.live)?,
             PublishStrategy::InPlace if nofollow::stat(&paths.inner_hygge_folder)?.is_some() => {

@@ -9,7 +9,8 @@ use crate::home::is_partition_path;
 /// Lists one folder.
 type ListFolder = fn(&Path, fn(&str) -> bool) -> Result<Option<Vec<DirEntry>>, FsError>;
 
-/// Everything in the folder of a set of hygge's own, links as such; `None` where no folder is.
+/// Everything in the folder of a set of hygge's own, links as such; `None` where no folder is. A
+/// folder that is called after a value is listed itself where nothing is in it.
 pub(super) fn list_own(
     folder: &Path,
     skip: fn(&str) -> bool,
@@ -39,8 +40,15 @@ fn list_with(
     }
     let (mut partitions, mut found): (Vec<_>, Vec<_>) = listed.into_iter().partition(is_partition);
     while let Some(partition) = partitions.pop() {
-        let inside = list(&folder.join(&partition.relative), skip)?;
-        for entry in inside.into_iter().flatten() {
+        let inside = list(&folder.join(&partition.relative), |_| false)?.unwrap_or_default();
+        if inside.is_empty() {
+            found.push(partition);
+            continue;
+        }
+        for entry in inside {
+            if entry.relative.to_str().is_some_and(skip) {
+                continue;
+            }
             let entry = DirEntry {
                 relative: partition.relative.join(&entry.relative),
                 ..entry
@@ -57,7 +65,7 @@ fn list_with(
 }
 
 /// True for a folder that is called after a value.
-fn is_partition(entry: &DirEntry) -> bool {
+pub(super) fn is_partition(entry: &DirEntry) -> bool {
     let name = entry.relative.file_name().and_then(|name| name.to_str());
     entry.is_folder && !entry.is_link && name.is_some_and(is_partition_path)
 }
@@ -73,8 +81,33 @@ pub(super) fn create_parent(file: &Path) -> Result<(), FsError> {
     file.parent().map_or(Ok(()), nofollow::create_folder)
 }
 
-/// Removes the folders in it that are called after values and hold nothing.
-pub(super) fn remove_empty_partitions(folder: &Path) -> Result<(), FsError> {
+/// Removes folders of a set that parts lay in and that hold nothing now.
+pub(super) fn remove_empty_partitions<'f>(
+    folder: &Path,
+    partitions: impl DoubleEndedIterator<Item = &'f str>,
+) -> Result<(), FsError> {
+    // One below another comes behind it.
+    for partition in partitions.rev() {
+        let path = folder.join(partition);
+        if nofollow::list(&path, |_| false)?.is_some_and(|found| found.is_empty()) {
+            fs::remove_empty_folder(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same of all in a folder that hygge has laid out.
+pub(super) fn remove_own_partitions(folder: &Path) -> Result<(), FsError> {
+    for partition in partitions(folder)?.iter().rev() {
+        if nofollow::list(partition, |_| false)?.is_some_and(|found| found.is_empty()) {
+            fs::remove_empty_folder(partition)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders in it that are called after values, one below another behind it.
+pub(super) fn partitions(folder: &Path) -> Result<Vec<PathBuf>, FsError> {
     let mut partitions: Vec<PathBuf> = vec![folder.to_path_buf()];
     let mut next = 0;
     while let Some(outer) = partitions.get(next).cloned() {
@@ -83,12 +116,8 @@ pub(super) fn remove_empty_partitions(folder: &Path) -> Result<(), FsError> {
         partitions.extend(inner.map(|entry| outer.join(&entry.relative)));
         next += 1;
     }
-    for partition in partitions.iter().skip(1).rev() {
-        if nofollow::list(partition, |_| false)?.is_some_and(|found| found.is_empty()) {
-            fs::remove_empty_folder(partition)?;
-        }
-    }
-    Ok(())
+    partitions.remove(0);
+    Ok(partitions)
 }
 
 #[cfg(test)]
@@ -132,7 +161,9 @@ mod tests {
             assert_eq!(names, expected);
         }
         assert!(is_hidden(Path::new("x=1/_b")) && !is_hidden(Path::new("x=1/b")));
-        remove_empty_partitions(set.path()).expect("removed");
+        remove_empty_partitions(set.path(), ["x=1", "x=1/y=2"].into_iter()).expect("removed");
+        assert!(set.path().join("x=3/y=4").exists());
+        remove_own_partitions(set.path()).expect("removed");
         assert!(!set.path().join("x=3").exists());
         assert!(files.iter().all(|file| set.path().join(file).exists()));
         assert!(set.path().join("x=5").is_symlink());
