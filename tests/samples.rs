@@ -68,6 +68,15 @@ const SAMPLES: &[(&str, &[Made])] = &[
         "shapes.yml",
         &[("shapes/paid", 410, 1), ("shapes/few", 335, 4)],
     ),
+    (
+        "folders.yml",
+        &[
+            ("folders/orders", 600, 2),
+            ("folders/again", 600, 2),
+            ("folders/paid", 558, 1),
+            ("folders/mirror/customers", 40, 1),
+        ],
+    ),
     ("variables.yml", &[("variables", 180, 1)]),
     (
         "project/hygge.yml",

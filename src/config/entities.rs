@@ -6,13 +6,10 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::block_reader::{block_keys, read_block};
 use super::listing::{Listings, PatternMatches};
-use super::named_blocks::path_block;
 use super::node::{Key, Node, NodeValue};
 use super::problem::{Problem, Problems, Span, closest_match};
 use super::schema::{EntityFields, IfEmpty, PatternFields, SharedFields};
-use super::table_patterns::{
-    TableListing, TableListings, TablePattern, TableSource, home_connection,
-};
+use super::table_patterns::{TableListings, TableSource, home_connection};
 use super::{Document, Role};
 use crate::error::join_limited;
 
@@ -110,13 +107,13 @@ pub(super) struct Entity {
     /// Its own keys.
     pub(super) block: Node,
     /// The path that a pattern found.
-    found_path: Option<(String, Span)>,
+    pub(super) found_path: Option<(String, Span)>,
     /// The schema of a table that a pattern found.
-    found_schema: Option<String>,
+    pub(super) found_schema: Option<String>,
 }
 
 impl Entity {
-    fn written(name: &str, at: Span, block: Node) -> Self {
+    pub(super) fn written(name: &str, at: Span, block: Node) -> Self {
         Self {
             name: name.to_string(),
             at,
@@ -143,9 +140,6 @@ pub(super) struct FlowEntities {
     /// True where it is not known which of them there are.
     pub(super) is_unlisted: bool,
 }
-
-/// The entity of a flow whose tables nobody knows: it fails, because its database does not answer.
-const UNLISTED: &str = "unlisted";
 
 /// Where the entities of a flow come from.
 pub(super) struct EntityOrigin<'c> {
@@ -244,127 +238,6 @@ impl EntityOrigin<'_> {
         }
     }
 
-    /// The tables that a pattern finds.
-    fn match_tables(
-        &self,
-        item: &Node,
-        home: Option<&Node>,
-        problems: &mut Problems,
-        warnings: &mut Vec<Problem>,
-    ) -> Option<FoundTables> {
-        let called = format!("entities of flow {}", self.flow);
-        let fields: PatternFields = read_block(item, &called, &[], problems)?;
-        let (from, at) = (fields.from.as_ref()?.0.clone(), item.span_of("from"));
-        let has_views = fields.views.unwrap_or_default();
-        let home = home?;
-        if home.get("query").is_some() {
-            let problem = Problem::new(
-                at,
-                format!("{called} are tables, and its home has a query"),
-                "expected a home without query",
-            );
-            problems
-                .push(problem.with_hint("home: {connection: NAME} reads each table that is found"));
-            return None;
-        }
-        let pattern = match TablePattern::parse(home, &from, has_views) {
-            Ok(pattern) => pattern,
-            Err(reason) => {
-                let message = format!("from {from:?} cannot be used: {reason}");
-                let problem = Problem::new(at, message, "expected a pattern of tables");
-                problems.push(problem.with_hint(
-                    "from: \"public.*\" finds the tables of a schema, from: \"*\" those that need none",
-                ));
-                return None;
-            }
-        };
-        let mut tables = FoundTables {
-            entities: Vec::new(),
-            is_unlisted: false,
-            source: Some(pattern.source.clone()),
-            fields,
-        };
-        let entity = |name: &str| Entity {
-            found_schema: pattern.schema.clone(),
-            ..Entity::written(name, at, empty_map(at))
-        };
-        let Some(listing) = self.table_listings.get(&pattern.source) else {
-            // They are asked for when the whole config is known.
-            tables.is_unlisted = true;
-            return Some(tables);
-        };
-        let connection = &pattern.source.connection;
-        match listing {
-            TableListing::Listed(_) => {}
-            TableListing::Remembered { reason, .. } => warnings.push(Problem::new(
-                at,
-                format!("the tables of {connection} are those of the last build: {reason}"),
-                "this pattern",
-            )),
-            TableListing::Unknown { reason } => {
-                warnings.push(Problem::new(
-                    at,
-                    format!("the tables of {connection} are not known: {reason}"),
-                    "this pattern",
-                ));
-                tables.is_unlisted = true;
-                tables.entities.push(entity(UNLISTED));
-                return Some(tables);
-            }
-        }
-        let mut excluded = exclude_globs(item.get("exclude"), problems);
-        let matching = listing.tables().iter();
-        let matching: Vec<&String> = matching
-            .filter(|name| pattern.glob.is_match(name))
-            .collect();
-        for name in &matching {
-            let whole = match &pattern.source.schema {
-                Some(schema) => format!("{schema}.{name}"),
-                None => (*name).clone(),
-            };
-            if !is_excluded(&mut excluded, [name.as_str(), whole.as_str()]) {
-                tables.entities.push(entity(name));
-            }
-        }
-        self.warn_of_unused(&excluded, warnings);
-        if tables.entities.is_empty() && tables.fields.if_empty != Some(IfEmpty::Skip) {
-            problems.push(no_table_problem(
-                self.flow,
-                &from,
-                connection,
-                matching.len(),
-                at,
-            ));
-        }
-        Some(tables)
-    }
-
-    /// An entity that a pattern found, unless another found it already.
-    fn add_found(&self, found: &mut Vec<Entity>, entity: Entity, problems: &mut Problems) {
-        let Some(other) = found.iter().find(|other| other.name == entity.name) else {
-            found.push(entity);
-            return;
-        };
-        let schema = |entity: &Entity| entity.found_schema.clone().unwrap_or_default();
-        if schema(other) != schema(&entity) {
-            let message = format!(
-                "{}.{name} and {}.{name} are both the entity {name}",
-                schema(other),
-                schema(&entity),
-                name = entity.name
-            );
-            let problem = Problem::new(entity.at, message, "this pattern finds one of them");
-            problems.push(problem.with_hint("leave one of them out by exclude"));
-        }
-    }
-
-    fn warn_of_unused(&self, excluded: &[ExcludeGlob], warnings: &mut Vec<Problem>) {
-        for ExcludeGlob { text, at, .. } in excluded.iter().filter(|glob| !glob.is_used) {
-            let message = format!("exclude {text:?} of flow {} leaves nothing out", self.flow);
-            warnings.push(Problem::new(*at, message, "no entity is called so"));
-        }
-    }
-
     /// The entities that have a file of their own.
     fn entities_with_file(&self, problems: &mut Problems) -> Vec<Entity> {
         let mut named = Vec::new();
@@ -451,7 +324,7 @@ impl EntityOrigin<'_> {
             !is_excluded(&mut excluded, [file.as_ref(), stem])
         });
         passed_over.extend(near_miss_message(&others, from));
-        self.warn_of_unused(&excluded, warnings);
+        warn_of_unused(self.flow, &excluded, warnings);
         if fields.views.is_some() {
             let problem = Problem::new(
                 item.span_of("views"),
@@ -535,38 +408,6 @@ fn no_match_problem(flow: &str, pattern: &str, excluded: usize, at: Span) -> Pro
     )
 }
 
-/// Tables that a pattern finds.
-struct FoundTables {
-    entities: Vec<Entity>,
-    /// True where nobody knows which there are.
-    is_unlisted: bool,
-    /// Among which it finds them.
-    source: Option<TableSource>,
-    /// What the pattern says.
-    fields: PatternFields,
-}
-
-/// A pattern that finds no table.
-fn no_table_problem(
-    flow: &str,
-    from: &str,
-    connection: &str,
-    excluded: usize,
-    at: Span,
-) -> Problem {
-    let message = match excluded {
-        0 => format!(
-            "no table of {connection} matches {from:?}, and flow {flow} has no entity by it"
-        ),
-        all => format!(
-            "exclude leaves out all {all} tables of {connection} that {from:?} matches, and flow {flow} has no entity by it"
-        ),
-    };
-    Problem::new(at, message, "expected tables").with_hint(
-        "views: true finds views as well; if_empty: skip beside from allows that there is none",
-    )
-}
-
 /// How many of a hundred entities may be gone where nothing is said.
 const DEFAULT_MAX_LOST: u8 = 50;
 
@@ -574,15 +415,23 @@ const EXAMPLE: &str =
     "entities: [users, {name: orders, store: other/folder}], or entities: {from: \"data/home/*\"}";
 
 /// A glob of names that are no entities.
-struct ExcludeGlob {
+pub(super) struct ExcludeGlob {
     matcher: GlobMatcher,
     text: String,
     at: Span,
     is_used: bool,
 }
 
+/// Globs that leave nothing out are most likely mistyped.
+pub(super) fn warn_of_unused(flow: &str, excluded: &[ExcludeGlob], warnings: &mut Vec<Problem>) {
+    for ExcludeGlob { text, at, .. } in excluded.iter().filter(|glob| !glob.is_used) {
+        let message = format!("exclude {text:?} of flow {} leaves nothing out", flow);
+        warnings.push(Problem::new(*at, message, "no entity is called so"));
+    }
+}
+
 /// True where one of the globs leaves out something that has these names.
-fn is_excluded<N: AsRef<Path>>(globs: &mut [ExcludeGlob], names: [N; 2]) -> bool {
+pub(super) fn is_excluded<N: AsRef<Path>>(globs: &mut [ExcludeGlob], names: [N; 2]) -> bool {
     let mut is_out = false;
     for glob in globs {
         if names.iter().any(|name| glob.matcher.is_match(name)) {
@@ -592,7 +441,7 @@ fn is_excluded<N: AsRef<Path>>(globs: &mut [ExcludeGlob], names: [N; 2]) -> bool
     is_out
 }
 
-fn exclude_globs(exclude: Option<&Node>, problems: &mut Problems) -> Vec<ExcludeGlob> {
+pub(super) fn exclude_globs(exclude: Option<&Node>, problems: &mut Problems) -> Vec<ExcludeGlob> {
     let mut globs = Vec::new();
     for (text, at) in exclude.map(Node::texts).unwrap_or_default() {
         match GlobBuilder::new(text).build() {
@@ -615,7 +464,7 @@ fn exclude_globs(exclude: Option<&Node>, problems: &mut Problems) -> Vec<Exclude
     globs
 }
 
-fn empty_map(at: Span) -> Node {
+pub(super) fn empty_map(at: Span) -> Node {
     Node {
         value: NodeValue::Map(Vec::new()),
         at,
@@ -643,166 +492,4 @@ pub(super) fn check_file_name(what: &str, name: &str, tree: &Node, problems: &mu
         problems
             .push(problem.with_hint("its name is that of its key, file or folder: take name out"));
     }
-}
-
-/// Joins an entity to the paths that it did not write itself, unless a placeholder keeps them
-/// apart.
-pub(super) fn join_entity(block: &mut Node, own: &Node, entity: &Entity) {
-    let NodeValue::Map(entries) = &mut block.value else {
-        return;
-    };
-    for (key, part) in entries
-        .iter_mut()
-        .filter(|(key, _)| matches!(key.name.as_str(), "home" | "store"))
-    {
-        if own
-            .get(&key.name)
-            .is_some_and(|own| own.get("path").is_some())
-        {
-            continue;
-        }
-        let found = entity.found_path.as_ref().filter(|_| key.name == "home");
-        let path = part.get("path").and_then(Node::text).unwrap_or_default();
-        let mut is_apart = path.contains("{flow") || path.contains("{entity}");
-        if key.name == "home" {
-            // A glob may choose an entity's files out of one folder.
-            part.for_each_text(&mut |text, _| is_apart |= text.contains("{entity}"));
-        }
-        if key.name == "home"
-            && let Some(schema) = &entity.found_schema
-        {
-            set_table(part, schema, entity);
-            continue;
-        }
-        if part.get("connection").is_some() && entity.found_path.is_none() {
-            join_table(part, &own_keys(own, &key.name), is_apart, entity);
-            continue;
-        }
-        let NodeValue::Map(fields) = &mut part.value else {
-            continue;
-        };
-        let path = fields
-            .iter_mut()
-            .find(|(key, _)| key.name == "path")
-            .map(|(_, path)| path);
-        match (found, path) {
-            (Some((found, at)), Some(path)) => {
-                *path = Node {
-                    value: NodeValue::Text(found.clone()),
-                    at: *at,
-                }
-            }
-            (Some((found, at)), None) => fields.push(path_entry(found, *at)),
-            (
-                None,
-                Some(Node {
-                    value: NodeValue::Text(path),
-                    ..
-                }),
-            ) if !is_apart => {
-                *path = format!("{}/{}", path.trim_end_matches('/'), entity.name);
-            }
-            (None, _) => {}
-        }
-    }
-    // What a pattern found is a home by itself.
-    if let Some((found, at)) = &entity.found_path
-        && !entries.iter().any(|(key, _)| key.name == "home")
-    {
-        let (key, path) = path_entry(found, *at);
-        entries.push((
-            Key {
-                name: "home".into(),
-                ..key
-            },
-            path_block(&path),
-        ));
-    }
-}
-
-/// The keys that an entity wrote itself.
-fn own_keys<'o>(own: &'o Node, key: &str) -> Vec<&'o str> {
-    own.get(key)
-        .into_iter()
-        .flat_map(Node::entries)
-        .map(|(key, _)| key.name.as_str())
-        .collect()
-}
-
-/// The table that a pattern found, behind its schema.
-fn set_table(part: &mut Node, schema: &str, entity: &Entity) {
-    let table = format!("{}.{}", quoted(schema), quoted(&entity.name));
-    let NodeValue::Map(fields) = &mut part.value else {
-        return;
-    };
-    fields.retain(|(key, _)| key.name != "table");
-    let (key, table) = path_entry(&table, entity.at);
-    fields.push((
-        Key {
-            name: "table".into(),
-            ..key
-        },
-        table,
-    ));
-}
-
-/// A name as it stands in `table`.
-fn quoted(name: &str) -> String {
-    if name.contains(['.', '"']) {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    } else {
-        name.to_string()
-    }
-}
-
-/// The table of an entity is called like it: behind a schema, if one is said.
-fn join_table(part: &mut Node, own: &[&str], is_apart: bool, entity: &Entity) {
-    let is_said =
-        part.get("query").is_some() || own.iter().any(|key| matches!(*key, "table" | "query"));
-    let at = part.at;
-    let NodeValue::Map(fields) = &mut part.value else {
-        return;
-    };
-    let name = quoted(&entity.name);
-    match fields
-        .iter_mut()
-        .find(|(key, _)| key.name == "table")
-        .map(|(_, table)| table)
-    {
-        Some(Node {
-            value: NodeValue::Text(table),
-            ..
-        }) if !is_said && !is_apart && !table.contains('{') => {
-            *table = format!("{table}.{name}");
-        }
-        None if !is_said => {
-            let key = Key {
-                name: "table".into(),
-                at,
-                is_default: false,
-            };
-            fields.push((
-                key,
-                Node {
-                    value: NodeValue::Text(name),
-                    at,
-                },
-            ));
-        }
-        _ => {}
-    }
-}
-
-fn path_entry(path: &str, at: Span) -> (Key, Node) {
-    (
-        Key {
-            name: "path".into(),
-            at,
-            is_default: false,
-        },
-        Node {
-            value: NodeValue::Text(path.to_string()),
-            at,
-        },
-    )
 }

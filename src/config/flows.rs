@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::block_reader::{KnownKeys, block_keys, read_block_with};
-use super::entities::{
-    Entity, EntityOrigin, FlowEntities, check_file_name, entities_node, join_entity,
-};
+use super::entities::{Entity, EntityOrigin, FlowEntities, check_file_name, entities_node};
+use super::entity_paths::join_entity;
 use super::listing::Listings;
 use super::loader::LoadedConfig;
 use super::merge::{KeyAliases, flatten, mark_defaults, merge};

@@ -153,8 +153,9 @@ impl<'a> FolderFiles<'a> {
         let (schema, folders) = (self.partitions.schema(), &mut self.folders);
         write_part(&unfinished, |out| {
             let mut encoder = spill::begin(schema, Box::new(out))?;
-            let mut group = 0;
-            for rows in folders.values_mut().filter(|rows| !rows.batches.is_empty()) {
+            let waiting = folders.values_mut();
+            let waiting = waiting.filter(|rows| !rows.batches.is_empty());
+            for (group, rows) in waiting.enumerate() {
                 let batches = std::mem::take(&mut rows.batches).into_iter();
                 encoder.write(concat_batches(batches.map(|(rows, _)| rows).collect())?)?;
                 rows.spilled.push(Piece {
@@ -162,7 +163,6 @@ impl<'a> FolderFiles<'a> {
                     group: Some(group),
                     rows: None,
                 });
-                group += 1;
             }
             encoder.finish()
         })?;

@@ -21,7 +21,7 @@ impl PartitionBy {
 
     /// What of it decides the bytes of parts, by the keys of the config.
     pub fn recipe(&self) -> Vec<(&'static str, Value)> {
-        let keeps = self.keep_columns.then(|| ("keep_column", json!(true)));
+        let keeps = self.keep_columns.then_some(("keep_column", json!(true)));
         [(Self::KEY, json!(self.columns))]
             .into_iter()
             .chain(keeps)

@@ -24,43 +24,6 @@ const MAX_SHOWN_LETTERS: usize = 40;
 /// The key of the config.
 const KEY: &str = PartitionBy::KEY;
 
-/// Readers that know names of columns in small and in large letters find one column for two.
-fn check_case(partition_by: &PartitionBy, columns: &ArrowSchema) -> Result<(), ShapeError> {
-    for name in &partition_by.columns {
-        let is_twin =
-            |other: &&str| **other != **name && other.to_lowercase() == name.to_lowercase();
-        let mut others = columns.iter_names().map(|name| name.as_str());
-        if let Some(twin) = others.find(is_twin) {
-            let message = format!(
-                "columns {name} and {twin} differ only by case, and readers such as DuckDB take the one in names of folders for both"
-            );
-            let error = ShapeError::new(message).of_key(KEY);
-            return Err(error.with_hint("rename of the flow gives one of them another name"));
-        }
-    }
-    Ok(())
-}
-
-/// True for types each of whose values has one name, which every reader of such folders takes for
-/// the same value.
-fn is_partition_type(dtype: &ArrowDataType) -> bool {
-    use ArrowDataType as T;
-    matches!(
-        dtype,
-        T::Boolean
-            | T::Int8
-            | T::Int16
-            | T::Int32
-            | T::Int64
-            | T::UInt8
-            | T::UInt16
-            | T::UInt32
-            | T::UInt64
-            | T::Date32
-            | T::Utf8View
-    )
-}
-
 /// The folders of rows of certain columns.
 #[derive(Debug)]
 pub struct BoundPartitions {
@@ -234,6 +197,43 @@ impl BoundPartitions {
         }
         Ok(folders.join("/"))
     }
+}
+
+/// Readers that know names of columns in small and in large letters find one column for two.
+fn check_case(partition_by: &PartitionBy, columns: &ArrowSchema) -> Result<(), ShapeError> {
+    for name in &partition_by.columns {
+        let is_twin =
+            |other: &&str| **other != **name && other.to_lowercase() == name.to_lowercase();
+        let mut others = columns.iter_names().map(|name| name.as_str());
+        if let Some(twin) = others.find(is_twin) {
+            let message = format!(
+                "columns {name} and {twin} differ only by case, and readers such as DuckDB take the one in names of folders for both"
+            );
+            let error = ShapeError::new(message).of_key(KEY);
+            return Err(error.with_hint("rename of the flow gives one of them another name"));
+        }
+    }
+    Ok(())
+}
+
+/// True for types each of whose values has one name, which every reader of such folders takes for
+/// the same value.
+fn is_partition_type(dtype: &ArrowDataType) -> bool {
+    use ArrowDataType as T;
+    matches!(
+        dtype,
+        T::Boolean
+            | T::Int8
+            | T::Int16
+            | T::Int32
+            | T::Int64
+            | T::UInt8
+            | T::UInt16
+            | T::UInt32
+            | T::UInt64
+            | T::Date32
+            | T::Utf8View
+    )
 }
 
 /// Rows that have the same values, numbered as they come.
