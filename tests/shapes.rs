@@ -685,7 +685,12 @@ fn rows_of_tables_are_shaped_too(kind: Kind) {
     );
     let checked = sandbox.run(&["check"]);
     assert_eq!(checked.code, 0, "{}", checked.text);
-    built(&sandbox);
+    let ran = built(&sandbox);
+    let done = ran.finished("f").expect("the flow");
+    assert_eq!(
+        (&done["rows"], &done["rows_filtered"]),
+        (&2.into(), &1.into())
+    );
     let (columns, rows) = read(&sandbox, "out", "key");
     assert!(
         columns.starts_with("total DECIMAL(12,3), key "),

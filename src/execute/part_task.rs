@@ -50,8 +50,14 @@ impl From<JobResultError> for Error {
     }
 }
 
-/// Parts that were made of one planned part, by their keys.
-pub type MadeParts = Vec<(Fingerprint, PartRecord)>;
+/// What was made of one planned part.
+#[derive(Clone, Debug, Default)]
+pub struct MadeParts {
+    /// The parts, by their keys.
+    pub parts: Vec<(Fingerprint, PartRecord)>,
+    /// How many rows were read for them and left out; `None` where they were at hand already.
+    pub filtered: Option<u64>,
+}
 
 /// A part that is to be made.
 #[derive(Clone, Debug)]
@@ -97,7 +103,10 @@ impl PartTask {
                 self.cache.copy_in(&record, path, &self.interrupted)?
             }
         };
-        Ok(is_there.then(|| vec![(part.key, record)]))
+        Ok(is_there.then(|| MadeParts {
+            parts: vec![(part.key, record)],
+            filtered: None,
+        }))
     }
 
     /// Makes it on this thread, which may wait. The runtime is what databases are asked in.
@@ -124,12 +133,14 @@ impl PartTask {
         )?;
         let digests = made.files.iter().map(|(_, record)| record.digest);
         let keys = self.output_keys(&digests.collect::<Vec<_>>());
+        let filtered = Some(made.filtered);
         let files = keys.into_iter().zip(made.files);
-        files
+        let parts = files
             .map(|(key, (unfinished, record))| {
                 Ok((key, self.cache.commit(&key, unfinished, record)?))
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        Ok(MadeParts { parts, filtered })
     }
 
     /// The keys of the parts that a part of files becomes, which have these digests.
@@ -194,8 +205,14 @@ impl PartTask {
             interrupted: &self.interrupted,
             runtime,
         };
-        let made = task.make_parts()?.into_iter();
-        Ok(made.map(|(key, made)| (key, made.record)).collect())
+        let made = task.make_parts()?;
+        Ok(MadeParts {
+            filtered: Some(made.iter().map(|(_, made)| made.filtered).sum()),
+            parts: made
+                .into_iter()
+                .map(|(key, made)| (key, made.record))
+                .collect(),
+        })
     }
 
     /// What another process must know to make it; nothing where only this one can.
@@ -248,9 +265,11 @@ impl PartTask {
             return Err(InputError::RowCount { read, written }.into());
         }
         let outputs = keys.into_iter().zip(records);
-        outputs
+        let parts = outputs
             .map(|(key, record)| Ok((key, self.take_file(folder, &key, record.clone())?)))
-            .collect()
+            .collect::<Result<_>>()?;
+        let filtered = Some(finished.filtered);
+        Ok(MadeParts { parts, filtered })
     }
 
     /// Takes all parts of a partition, or none.
@@ -281,7 +300,10 @@ impl PartTask {
         let rows = written.fold(rows, u64::saturating_add);
         session.on_partition_read(partition, rows)?;
         let take = |(key, record)| Ok((key, self.take_file(folder, &key, record)?));
-        records.into_iter().map(take).collect()
+        let parts = records.into_iter().map(take).collect::<Result<_>>()?;
+        let filtered = finished.iter().map(|part| part.filtered);
+        let filtered = Some(filtered.fold(0, u64::saturating_add));
+        Ok(MadeParts { parts, filtered })
     }
 
     /// The one file of a part that was asked for by this key.

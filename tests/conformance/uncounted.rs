@@ -237,7 +237,7 @@ impl Bench {
             interrupted: CancellationToken::new(),
         };
         (0..work.parts.len())
-            .map(|number| part(number).make(self.runtime.handle()))
+            .map(|number| Ok(part(number).make(self.runtime.handle())?.parts))
             .collect()
     }
 

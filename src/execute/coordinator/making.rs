@@ -41,7 +41,13 @@ impl Coordinator<'_> {
                 Some(ExistingPart {
                     record,
                     location: PartLocation::InStore,
-                }) => running.set_made(number, vec![(part.key, record.clone())]),
+                }) => {
+                    let published = MadeParts {
+                        parts: vec![(part.key, record.clone())],
+                        filtered: Some(0),
+                    };
+                    running.set_made(number, published);
+                }
                 _ => self
                     .schedule
                     .push(ReadyTask::MakePart(flow.clone(), number)),
@@ -94,14 +100,14 @@ impl Coordinator<'_> {
         let Some(running) = self.running.get_mut(flow) else {
             return;
         };
-        for (key, record) in &made {
+        for (key, record) in &made.parts {
             self.planner.on_part_made(*key, record.clone());
             // What was at hand has only been made sure of.
             if running.work.parts[number].existing.is_none() {
                 self.announcer.part_made(flow, record);
             }
         }
-        self.history.record_parts(made.clone());
+        self.history.record_parts(made.parts.clone());
         running.set_made(number, made);
         self.publish_if_whole(flow);
     }

@@ -9,7 +9,6 @@ use super::running_flow::RunningFlow;
 use super::tasks::{TaskKind, TaskResult};
 use crate::error::{Error, Result};
 use crate::execute::event::{Outcome, PublishSummary};
-use crate::execute::part_task::MadeParts;
 use crate::execute::publication::{PublishOutcome, PublishTask};
 use crate::flow::{Flow, FlowName};
 use crate::publish;
@@ -34,7 +33,8 @@ impl Coordinator<'_> {
             .get_mut(flow)
             .ok_or_else(|| Error::internal("the flow is not running"))?;
         let session_close = running.session_close.take();
-        let made: Vec<MadeParts> = running.made.iter().flatten().cloned().collect();
+        let made = running.made.iter().flatten();
+        let made: Vec<_> = made.map(|made| made.parts.clone()).collect();
         let target = locker.flow.store.output_spec();
         let (work, made) = running.work.with_made_parts(&made, &target);
         let receipt = running.receipt.clone();
@@ -118,7 +118,7 @@ impl Coordinator<'_> {
             made,
             kept: manifest.parts.len() - made,
             rows: manifest.rows(),
-            rows_filtered: running.work.filtered_rows(manifest),
+            rows_filtered: running.filtered_rows(flow, manifest),
             bytes: manifest.bytes(),
             store: store.display_name().into(),
             is_first: had_none && !self.planner.context.request.is_restored(&flow.name),

@@ -10,12 +10,12 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::cache::history::{FlowRun, PastSet};
-use crate::cache::index::IndexChanges;
+use crate::cache::index::{IndexChanges, PartRecord};
 use crate::cache::recorder::{Recorder, Syncer};
 use crate::cache::{Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::event::Outcome;
-use crate::execute::part_task::MadeParts;
+use crate::fingerprint::Fingerprint;
 use crate::flow::FlowName;
 use crate::fs::Barriers;
 use crate::plan::stale::Reason;
@@ -81,9 +81,9 @@ impl RunHistory {
     }
 
     /// Parts were made.
-    pub(super) fn record_parts(&self, made: MadeParts) {
+    pub(super) fn record_parts(&self, parts: Vec<(Fingerprint, PartRecord)>) {
         self.recorder.record(IndexChanges {
-            parts: made,
+            parts,
             ..IndexChanges::default()
         });
     }

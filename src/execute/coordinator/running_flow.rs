@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::flow_timer::FlowTimer;
 use crate::error::Error;
 use crate::execute::part_task::MadeParts;
+use crate::flow::Flow;
 use crate::fs::Lock;
 use crate::plan::PlannedFlow;
 use crate::plan::work::FlowWork;
-use crate::store::receipt::Receipt;
+use crate::store::receipt::{Manifest, Receipt};
 
 /// A flow that has been started.
 pub(super) struct RunningFlow {
@@ -98,6 +99,19 @@ impl RunningFlow {
     /// True where it has failed and nothing of it is in work.
     pub(super) fn is_over(&self) -> bool {
         self.error.is_some() && self.in_flight == 0
+    }
+
+    /// How many rows of what is new in its home were left out; `None` where none can be, or where
+    /// that is not known.
+    pub(super) fn filtered_rows(&self, flow: &Flow, manifest: &Manifest) -> Option<u64> {
+        if self.work.table().is_none() {
+            return self.work.filtered_rows(manifest);
+        }
+        let filters = flow.shape.as_ref().is_some_and(|shape| shape.filters());
+        let made = self.made.iter().flatten();
+        made.map(|made| made.filtered)
+            .sum::<Option<u64>>()
+            .filter(|_| filters)
     }
 
     /// A part is there.
