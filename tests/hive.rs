@@ -475,7 +475,12 @@ fn folders_are_left_out_only_where_their_names_decide() {
             || failed(&sandbox).error().contains("not a sound")
     );
     // Columns may come of any file, and what was moved is not gone.
-    for more in [", mode: append, on_vanished: remove", ""] {
+    for more in [
+        ", mode: append",
+        ", mode: append, on_vanished: remove",
+        ", mode: append, on_vanished: keep",
+        "",
+    ] {
         let sandbox = with_condition("year > 2023", more);
         if more.is_empty() {
             let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config");

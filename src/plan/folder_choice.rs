@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
-use crate::config::schema::OnVanished;
 use crate::flow::Flow;
 use crate::format::OpenFile;
 use crate::format::batch::RecordBatch;
@@ -19,17 +18,16 @@ type Folders<'a> = HashMap<&'a str, Vec<FolderValue>>;
 /// The same listing without the files of folders that are left out. Where all are, the first stays:
 /// its file says the columns.
 ///
-/// Nothing is left out of files that are united, because columns may come of any of them; nor by a
-/// column that the files have themselves, because it is theirs; nor where columns would have other
+/// Nothing is left out where inputs are moved once and stay, because what is left out would be moved
+/// later, or be gone; nor of files that are united, because columns may come of any of them; nor by
+/// a column that the files have themselves, because it is theirs; nor where columns would have other
 /// types by the names of the folders that are left.
 pub(super) fn without_left_out_folders(flow: &Flow, listing: Listing) -> Listing {
     let Some(files) = flow.home.as_files() else {
         return listing;
     };
-    // What was moved and is left out now is not gone.
-    let loses_rows = flow.mode.appends() && flow.mode.on_vanished() == OnVanished::Remove;
     let is_asked = flow.shape.as_ref().is_some_and(|shape| shape.filters());
-    if !is_asked || loses_rows || files.schema_rule() != FileSchema::Strict {
+    if !is_asked || flow.mode.appends() || files.schema_rule() != FileSchema::Strict {
         return listing;
     }
     let Some(left) = folders_left(flow, files, &listing) else {
