@@ -21,7 +21,7 @@ mod redaction;
 pub mod schema;
 mod secrets;
 pub mod suggest;
-mod table_entities;
+pub mod table_entities;
 pub mod table_patterns;
 pub mod url;
 pub mod value_types;
@@ -66,8 +66,8 @@ pub struct Config {
     pub max_lost: BTreeMap<String, u8>,
     /// Tables that patterns of entities are found among.
     pub table_sources: BTreeSet<TableSource>,
-    /// Flows with entities that are tables, of which it is not known which there are.
-    pub unlisted: BTreeSet<String>,
+    /// Flows with entities that are tables, of which it is not known which there are, and why.
+    pub unlisted: BTreeMap<String, String>,
     /// What patterns of entities pass over although it may have been meant: the flow, and words.
     pub near_misses: Vec<(String, String)>,
     /// Homes and stores of no flow: those that none uses, those of `defaults`.

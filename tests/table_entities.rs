@@ -181,6 +181,11 @@ fn a_database_out_of_reach_fails_its_own_flows_only(kind: Kind) {
     fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
     let ran = failed(&sandbox);
     assert_eq!(ran.outcome("landing.unlisted"), "failed", "{}", ran.text);
+    assert!(
+        ran.error().contains("the tables of shop are not known"),
+        "{}",
+        ran.text
+    );
     assert_eq!(ran.outcome("files"), "fresh", "{}", ran.text);
     assert!(!ran.text.contains("orphan"), "{}", ran.text);
     let cleaned = sandbox.run(&["clean", "--orphans"]);
@@ -199,7 +204,95 @@ fn a_database_out_of_reach_fails_its_own_flows_only(kind: Kind) {
     );
 }
 
+/// What needs a table that nobody knows waits for it, and everything else goes on.
+fn what_needs_tables_that_nobody_knows_waits(kind: Kind) {
+    let database = Database::new(kind);
+    tables(&database, &["a", "unlisted"]);
+    let sandbox = project(&database, "{from: \"*\"}");
+    let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config");
+    let config = format!(
+        "{config}  next: {{home: {{flow: landing.a}}, store: next}}\n  each: {{home: {{flow: landing}}, store: each, entities: [a]}}\n  \
+         after: {{home: home, store: after, needs: [landing.a]}}\n"
+    );
+    sandbox.write("hygge.yml", config);
+    out_of_reach(&sandbox, &database);
+    let ran = failed(&sandbox);
+    assert_eq!(ran.outcome("files"), "built", "{}", ran.text);
+    assert_eq!(ran.outcome("landing.unlisted"), "failed", "{}", ran.text);
+    for flow in ["next", "each.a", "after"] {
+        assert_eq!(ran.outcome(flow), "skipped", "{}", ran.text);
+    }
+    // A table may be called like what stands for all of them: it is not built without asking.
+    let offline = project(&database, "{from: \"*\"}");
+    let ran = offline.build(&["--offline"]);
+    assert_eq!(
+        (ran.code, ran.outcome("landing.unlisted")),
+        (1, "failed"),
+        "{}",
+        ran.text
+    );
+    assert_eq!(stores(&offline), Vec::<String>::new());
+    built(&offline);
+    assert_eq!(stores(&offline), ["a", "unlisted"]);
+}
+
+fn homes_are_merged_with_their_defaults(kind: Kind) {
+    let database = Database::new(kind);
+    tables(&database, &["a", "b"]);
+    let sandbox = Sandbox::new(&format!(
+        "connections: {{shop: {{url: \"{}\"}}}}\ndefaults: {{home: {{connection: shop}}}}\n\
+         flows: {{m: {{home: {{batch_size: 1000}}, store: lake, entities: {{from: \"*\"}}}}}}\n",
+        database.url()
+    ));
+    built(&sandbox);
+    assert_eq!(stores(&sandbox), ["a", "b"]);
+    // A placeholder says the name of the table, and is no schema.
+    let placed = database.project(
+        "  m: {home: {connection: shop, table: \"{entity}\"}, store: lake, entities: {from: \"[ab]\"}}\n",
+    );
+    built(&placed);
+    assert_eq!(stores(&placed), ["a", "b"]);
+}
+
+/// What a flow fills is found by its own pattern in the next build.
+fn tables_that_a_flow_fills_are_not_filled_on(kind: Kind) {
+    let database = Database::new(kind);
+    tables(&database, &["a", "b"]);
+    let copies = |pattern: &str| {
+        database.project(&format!(
+            "  m: {{home: {{connection: shop}}, store: {{connection: shop, table: \"copy_{{entity}}\"}}, entities: {{from: \"{pattern}\"}}}}\n"
+        ))
+    };
+    let sandbox = copies("*");
+    for _ in 0..3 {
+        built(&sandbox);
+        assert_eq!(flows(&sandbox, &[]), ["m.a", "m.b"]);
+    }
+    let checked = sandbox.run(&["check"]);
+    assert!(
+        checked
+            .text
+            .contains("copy_a is filled by flow m.a, and so no entity of flow m"),
+        "{}",
+        checked.text
+    );
+    let schema = match kind {
+        Kind::Postgres => "public.*",
+        Kind::Sqlite => "main.*",
+        Kind::MySql => return,
+    };
+    let ran = copies(schema).run(&["build"]);
+    assert!(
+        ran.code == 2 && ran.text.contains("and flow m.a fills that"),
+        "{}",
+        ran.text
+    );
+}
+
 on_each_database!(
+    what_needs_tables_that_nobody_knows_waits,
+    homes_are_merged_with_their_defaults,
+    tables_that_a_flow_fills_are_not_filled_on,
     each_table_that_matches_is_an_entity,
     what_came_and_went_is_said_and_counts,
     a_database_out_of_reach_fails_its_own_flows_only,
@@ -243,6 +336,12 @@ mod postgres_schemas {
             crate::common::peers::rows(&sandbox.path("lake/here")).lines(),
             ["1"]
         );
+        // The schema is that of the pattern also where the table is not there (any more).
+        let sandbox = project(&database, "[{from: \"sales.*\"}, {name: users, tags: [x]}]");
+        tables(&database, &["users"]);
+        let ran = failed(&sandbox);
+        assert_eq!(ran.outcome("landing.users"), "failed", "{}", ran.text);
+        assert!(ran.error().contains("sales.users"), "{}", ran.text);
         // One entity has one table.
         let sandbox = project(&database, "[{from: \"sales.*\"}, {from: \"public.*\"}]");
         let ran = sandbox.run(&["build"]);
@@ -270,6 +369,7 @@ fn patterns_that_cannot_be_are_said() {
             "exclude leaves out all 2 tables of shop",
         ),
         ("{from: \"*\"}", "the entity name \"b c\" cannot be used"),
+        ("{from: \"*\"}", "exclude: [\"b c\"] leaves it out"),
     ] {
         let sandbox = project(&database, entities);
         let ran = sandbox.run(&["build"]);

@@ -1,5 +1,6 @@
 //! Entities: what makes one flow of the config several that run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -19,7 +20,7 @@ pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
     let project = documents.first().map(|document| &document.tree);
     let mut look = |flow: &Node| {
         // Tables are no folders.
-        if project.is_some_and(|project| reads_tables(project, flow)) {
+        if project.is_some_and(|project| homes_in_databases(project, flow).first() == Some(&true)) {
             return;
         }
         for from in entities_node(flow)
@@ -52,7 +53,8 @@ pub fn may_find_tables(documents: &[Document]) -> bool {
     };
     let has_pattern = |flow: &Node| {
         let items = entities_node(flow).into_iter().flat_map(entity_items);
-        reads_tables(project, flow) && items.into_iter().any(|item| item.get("from").is_some())
+        homes_in_databases(project, flow).contains(&true)
+            && items.into_iter().any(|item| item.get("from").is_some())
     };
     documents.iter().any(|document| match &document.role {
         Role::Project => {
@@ -66,8 +68,9 @@ pub fn may_find_tables(documents: &[Document]) -> bool {
     })
 }
 
-/// True for a flow whose home is in a database, wherever that is said.
-fn reads_tables(project: &Node, flow: &Node) -> bool {
+/// Whether what is said of the home of a flow names a connection: what the flow says, and what
+/// defaults do, which are merged with it key by key.
+fn homes_in_databases(project: &Node, flow: &Node) -> Vec<bool> {
     let of = |block: &Node| -> Option<Node> {
         let home = block
             .get("home")
@@ -81,8 +84,7 @@ fn reads_tables(project: &Node, flow: &Node) -> bool {
         .into_iter()
         .chain(project.get("defaults"));
     let homes = std::iter::once(flow).chain(defaults).filter_map(of);
-    let mut connections = homes.map(|home| home_connection(&home).is_some());
-    connections.next().unwrap_or_default()
+    homes.map(|home| home_connection(&home).is_some()).collect()
 }
 
 /// The entities of a flow, as they are written.
@@ -137,8 +139,10 @@ pub(super) struct FlowEntities {
     pub(super) near_misses: Vec<String>,
     /// Tables that its patterns find some among.
     pub(super) table_sources: Vec<TableSource>,
-    /// True where it is not known which of them there are.
-    pub(super) is_unlisted: bool,
+    /// Why it is not known which of them there are, in words.
+    pub(super) unlisted: Option<String>,
+    /// Those of them that are entities because a pattern found them.
+    pub(super) found_tables: BTreeSet<String>,
 }
 
 /// Where the entities of a flow come from.
@@ -166,7 +170,8 @@ impl EntityOrigin<'_> {
     ) -> FlowEntities {
         let mut named = self.entities_with_file(problems);
         let (mut found, mut near_misses) = (Vec::new(), Vec::new());
-        let (mut table_sources, mut is_unlisted) = (Vec::new(), false);
+        let (mut table_patterns, mut unlisted) = (Vec::new(), None);
+        let mut found_tables = BTreeSet::new();
         let table_home = self.home.filter(|home| home_connection(home).is_some());
         let mut patterns: Vec<PatternFields> = Vec::new();
         if let Some(written) = self.written
@@ -186,9 +191,10 @@ impl EntityOrigin<'_> {
                 (NodeValue::Map(_), None, Some(_)) if table_home.is_some() => {
                     let tables = self.match_tables(item, table_home, problems, warnings);
                     if let Some(tables) = tables {
-                        is_unlisted |= tables.is_unlisted;
-                        table_sources.extend(tables.source);
+                        unlisted = unlisted.or(tables.unlisted);
+                        table_patterns.push(tables.pattern);
                         for entity in tables.entities {
+                            found_tables.insert(entity.name.clone());
                             self.add_found(&mut found, entity, problems);
                         }
                         patterns.push(tables.fields);
@@ -211,19 +217,26 @@ impl EntityOrigin<'_> {
                 .iter()
                 .all(|pattern| pattern.if_empty == Some(IfEmpty::Skip));
         // What may find nothing, and does, misses nothing; nor does what nobody could look for.
-        let max_lost = if is_unlisted {
+        let max_lost = if unlisted.is_some() {
             None
         } else if may_be_empty && found.is_empty() {
             Some(100)
         } else {
             least_max_lost(&patterns)
         };
+        // The table of one that is written out is of the schema of the pattern, there or not.
+        for written in &mut named {
+            let mut patterns = table_patterns.iter();
+            let pattern = patterns.find(|pattern| pattern.glob.is_match(&written.name));
+            written.found_schema = pattern.and_then(|pattern| pattern.schema.clone());
+        }
         // An entity that is written out goes before the same one of a pattern, and keeps its path.
         for entity in found {
             match named.iter_mut().find(|other| other.name == entity.name) {
                 Some(written) => {
                     written.found_path = entity.found_path;
                     written.found_schema = entity.found_schema;
+                    found_tables.remove(&written.name);
                 }
                 None => named.push(entity),
             }
@@ -233,8 +246,12 @@ impl EntityOrigin<'_> {
             may_be_empty,
             max_lost,
             near_misses,
-            table_sources,
-            is_unlisted,
+            table_sources: table_patterns
+                .into_iter()
+                .map(|pattern| pattern.source)
+                .collect(),
+            unlisted,
+            found_tables,
         }
     }
 

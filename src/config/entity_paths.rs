@@ -32,7 +32,9 @@ pub(super) fn join_entity(block: &mut Node, own: &Node, entity: &Entity) {
             let own = own_keys(own, &key.name);
             let is_said = own.iter().any(|key| matches!(*key, "table" | "query"));
             match &entity.found_schema {
-                Some(schema) if key.name == "home" && !is_said => set_table(part, schema, entity),
+                Some(schema) if key.name == "home" && !is_said && !own.contains(&"connection") => {
+                    set_table(part, schema, entity);
+                }
                 _ => join_table(part, is_said, is_apart, entity),
             }
             continue;

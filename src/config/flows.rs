@@ -15,6 +15,7 @@ use super::named_blocks::{NamedBlocks, UnusedBlock, without_keys};
 use super::node::{Key, Node, NodeValue};
 use super::problem::{Problem, Problems, SourceFiles, Span, closest_match};
 use super::schema::{EntityFields, FlowFields, RunType, SHAPE_KEYS, SharedFields};
+use super::table_entities::{leave_out_own_tables, table_name_problem, unlisted_flow};
 use super::table_patterns::{TableListings, TableSource};
 use super::value_types::StringList;
 use super::yaml::MAX_VALUES;
@@ -49,8 +50,8 @@ pub(super) struct ExpandedFlows {
     pub(super) max_lost: BTreeMap<String, u8>,
     pub(super) near_misses: Vec<(String, String)>,
     pub(super) table_sources: BTreeSet<TableSource>,
-    /// Flows with entities that are tables, of which it is not known which there are.
-    pub(super) unlisted: BTreeSet<String>,
+    /// Flows with entities that are tables, of which it is not known which there are, and why.
+    pub(super) unlisted: BTreeMap<String, String>,
     pub(super) unused_blocks: Vec<UnusedBlock>,
     pub(super) warnings: Vec<Problem>,
 }
@@ -62,7 +63,7 @@ struct FlowExpansion {
     max_lost: Option<u8>,
     near_misses: Vec<String>,
     table_sources: Vec<TableSource>,
-    is_unlisted: bool,
+    unlisted: Option<String>,
     unused_blocks: Vec<UnusedBlock>,
     problems: Problems,
     warnings: Vec<Problem>,
@@ -136,7 +137,7 @@ impl<'c> Expander<'c> {
             expanded.table_sources.extend(part.table_sources);
             expanded
                 .unlisted
-                .extend(part.is_unlisted.then(|| key.name.clone()));
+                .extend(part.unlisted.map(|reason| (key.name.clone(), reason)));
             if part.is_empty {
                 expanded.without_entities.push(key.name.clone());
             }
@@ -167,7 +168,7 @@ impl<'c> Expander<'c> {
             max_lost: None,
             near_misses: Vec::new(),
             table_sources: Vec::new(),
-            is_unlisted: false,
+            unlisted: None,
             unused_blocks: Vec::new(),
             problems: Problems::new(&self.sources),
             warnings: Vec::new(),
@@ -252,12 +253,13 @@ impl<'c> Expander<'c> {
             max_lost,
             near_misses: passed_over,
             table_sources,
-            is_unlisted,
+            unlisted,
+            found_tables,
         } = origin.collect_entities(problems, &mut part.warnings);
         (part.max_lost, part.near_misses) = (max_lost, passed_over);
         let is_asked_for = |source: &TableSource| !self.table_listings.contains_key(source);
         let waits = entities.is_empty() && table_sources.iter().any(is_asked_for);
-        (part.table_sources, part.is_unlisted) = (table_sources, is_unlisted);
+        (part.table_sources, part.unlisted) = (table_sources, unlisted);
         if waits {
             part.is_empty = true;
             return;
@@ -298,6 +300,10 @@ impl<'c> Expander<'c> {
             return;
         }
         for entity in entities {
+            if found_tables.contains(&entity.name) && !is_name(&entity.name) {
+                problems.push(table_name_problem(&entity.name, entity.at));
+                continue;
+            }
             let called = format!("entity {} of {called}", entity.name);
             check_name("entity", &entity.name, entity.at, problems);
             let own = self.normalize(&entity.block, &called, problems);
@@ -313,6 +319,7 @@ impl<'c> Expander<'c> {
             part.flows
                 .extend(self.flow_block(key, Some(entity), &own, block, problems));
         }
+        leave_out_own_tables(&mut part.flows, &found_tables, problems, &mut part.warnings);
     }
 
     /// Flows that are named together become their names, and what is not used is said.
@@ -363,10 +370,14 @@ impl<'c> Expander<'c> {
                         .collect()
                 }
                 None if found_none.contains(&name) => Vec::new(),
+                None if !names.contains_key(&name) => {
+                    let name = unlisted_flow(&expanded.unlisted, &name).unwrap_or(name);
+                    vec![(name, at)]
+                }
                 None => vec![(name, at)],
             };
             flow.needs = needs.flat_map(members).collect();
-            resolve_upstream(flow, &together, problems);
+            resolve_upstream(flow, &together, names, &expanded.unlisted, problems);
         }
         let doubtful = expanded
             .flows
@@ -722,8 +733,7 @@ fn duplicate_flow(name: &str, at: Span, first: Span) -> Problem {
 
 /// Names that can be typed, selected, and be part of a path.
 fn check_name(what: &str, name: &str, at: Span, problems: &mut Problems) {
-    let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.');
-    if !name.is_empty() && !name.starts_with(['.', '-']) && name.chars().all(fits) {
+    if is_name(name) {
         return;
     }
     let problem = Problem::new(
@@ -738,22 +748,41 @@ fn check_name(what: &str, name: &str, at: Span, problems: &mut Problems) {
     });
 }
 
+fn is_name(name: &str) -> bool {
+    let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.');
+    !name.is_empty() && !name.starts_with(['.', '-']) && name.chars().all(fits)
+}
+
 /// `flow: NAME` of a flow with entities means the one with this flow's entity.
-fn resolve_upstream(flow: &mut FlowBlock, together: &FlowsByEntity, problems: &mut Problems) {
+fn resolve_upstream(
+    flow: &mut FlowBlock,
+    together: &FlowsByEntity,
+    names: &HashMap<String, Span>,
+    unlisted: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) {
     let Some(NodeValue::Map(entries)) = flow.home.as_mut().map(|home| &mut home.value) else {
         return;
     };
     let Some((_, upstream)) = entries.iter_mut().find(|(key, _)| key.name == "flow") else {
         return;
     };
-    let Some(members) = upstream.text().and_then(|name| together.get(name)) else {
-        return;
-    };
-    if let Some(member) = flow.entity.as_ref().and_then(|entity| members.get(entity)) {
-        upstream.value = NodeValue::Text(member.clone());
+    let name = upstream.text().unwrap_or_default();
+    let members = together.get(name);
+    let same = flow
+        .entity
+        .as_ref()
+        .zip(members)
+        .and_then(|(entity, members)| members.get(entity));
+    let stand_in =
+        || unlisted_flow(unlisted, name).filter(|_| members.is_some() || !names.contains_key(name));
+    if let Some(member) = same.cloned().or_else(stand_in) {
+        upstream.value = NodeValue::Text(member);
         return;
     }
-    let name = upstream.text().unwrap_or_default();
+    let Some(members) = members else {
+        return;
+    };
     let names: Vec<&str> = members.values().map(String::as_str).take(5).collect();
     let message = format!(
         "flow {} reads flow {name}, which is {} flows",

@@ -1,5 +1,8 @@
 //! Entities that are tables of a database, as patterns find them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::FlowBlock;
 use super::block_reader::read_block;
 use super::entities::{
     Entity, EntityOrigin, empty_map, exclude_globs, is_excluded, warn_of_unused,
@@ -7,18 +10,18 @@ use super::entities::{
 use super::node::Node;
 use super::problem::{Problem, Problems, Span};
 use super::schema::{IfEmpty, PatternFields};
-use super::table_patterns::{TableListing, TablePattern, TableSource};
+use super::table_patterns::{TableListing, TablePattern};
 
-/// The entity of a flow whose tables nobody knows: it fails, because its database does not answer.
-const UNLISTED: &str = "unlisted";
+/// The entity of a flow whose tables nobody knows: it is never built.
+pub const UNLISTED: &str = "unlisted";
 
 /// Tables that a pattern finds.
 pub(super) struct FoundTables {
     pub(super) entities: Vec<Entity>,
-    /// True where nobody knows which there are.
-    pub(super) is_unlisted: bool,
-    /// Among which it finds them.
-    pub(super) source: Option<TableSource>,
+    /// Why nobody knows which there are, in words.
+    pub(super) unlisted: Option<String>,
+    /// What it is.
+    pub(super) pattern: TablePattern,
     /// What the pattern says.
     pub(super) fields: PatternFields,
 }
@@ -60,8 +63,8 @@ impl EntityOrigin<'_> {
         };
         let mut tables = FoundTables {
             entities: Vec::new(),
-            is_unlisted: false,
-            source: Some(pattern.source.clone()),
+            unlisted: None,
+            pattern: pattern.clone(),
             fields,
         };
         let entity = |name: &str| Entity {
@@ -70,7 +73,7 @@ impl EntityOrigin<'_> {
         };
         let Some(listing) = self.table_listings.get(&pattern.source) else {
             // They are asked for when the whole config is known.
-            tables.is_unlisted = true;
+            tables.unlisted = Some("nobody has asked for them".into());
             return Some(tables);
         };
         let connection = &pattern.source.connection;
@@ -82,12 +85,9 @@ impl EntityOrigin<'_> {
                 "this pattern",
             )),
             TableListing::Unknown { reason } => {
-                warnings.push(Problem::new(
-                    at,
-                    format!("the tables of {connection} are not known: {reason}"),
-                    "this pattern",
-                ));
-                tables.is_unlisted = true;
+                let unlisted = format!("the tables of {connection} are not known: {reason}");
+                warnings.push(Problem::new(at, unlisted.clone(), "this pattern"));
+                tables.unlisted = Some(unlisted);
                 tables.entities.push(entity(UNLISTED));
                 return Some(tables);
             }
@@ -163,4 +163,70 @@ fn no_table_problem(
     Problem::new(at, message, "expected tables").with_hint(
         "views: true finds views as well; if_empty: skip beside from allows that there is none",
     )
+}
+
+/// Takes out tables that a pattern found and that the flow fills itself, because each build would
+/// find the copies of the last one.
+pub(super) fn leave_out_own_tables(
+    flows: &mut Vec<FlowBlock>,
+    found: &BTreeSet<String>,
+    problems: &mut Problems,
+    warnings: &mut Vec<Problem>,
+) {
+    let table_of = |end: &Option<Node>| {
+        let text = |key| Some(end.as_ref()?.get(key)?.text()?.to_string());
+        Some((text("connection")?, text("table")?))
+    };
+    let filled = flows.iter();
+    let filled: Vec<_> = filled
+        .filter_map(|flow| Some((table_of(&flow.store)?, flow.name.clone())))
+        .collect();
+    flows.retain(|flow| {
+        let is_found = flow.entity.as_ref().is_some_and(|name| found.contains(name));
+        let Some((connection, table)) = table_of(&flow.home).filter(|_| is_found) else {
+            return true;
+        };
+        let others = filled.iter().filter(|(end, by)| end.0 == connection && *by != flow.name);
+        for ((_, other), by) in others {
+            if *other == table {
+                let message = format!("{table} is filled by flow {by}, and so no entity of flow {}", flow.flow);
+                warnings.push(Problem::new(flow.at, message, "this pattern"));
+                return false;
+            }
+            let name = |table: &str| table.rsplit('.').next().map(str::to_string);
+            if table.contains('.') != other.contains('.') && name(&table) == name(other) {
+                let message = format!(
+                    "flow {} would read {table}, which is {other} as it seems, and flow {by} fills that",
+                    flow.name
+                );
+                let problem = Problem::new(flow.at, message, "this pattern finds it");
+                problems.push(problem.with_hint(format!(
+                    "exclude: {} leaves it out; or say the schema in store.table as well",
+                    flow.entity.as_deref().unwrap_or_default()
+                )));
+                return true;
+            }
+        }
+        true
+    });
+}
+
+/// A table that a pattern found, and whose name no entity can have.
+pub(super) fn table_name_problem(name: &str, at: Span) -> Problem {
+    let problem = Problem::new(
+        at,
+        format!("the table {name:?} can be no entity: the entity name {name:?} cannot be used"),
+        "this pattern finds it",
+    );
+    problem.with_hint(format!("exclude: [{name:?}] leaves it out"))
+}
+
+/// What stands for the entities of a flow, or for one of them, while nobody knows which there are.
+pub(super) fn unlisted_flow(unlisted: &BTreeMap<String, String>, name: &str) -> Option<String> {
+    let is_meant = |flow: &&String| {
+        let entity = name.strip_prefix(flow.as_str());
+        entity.is_some_and(|entity| entity.is_empty() || entity.starts_with('.'))
+    };
+    let flow = unlisted.keys().find(is_meant)?;
+    Some(format!("{flow}.{UNLISTED}"))
 }

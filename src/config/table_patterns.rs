@@ -53,6 +53,7 @@ impl TableListing {
 pub type TableListings = BTreeMap<TableSource, TableListing>;
 
 /// The tables of a source whose names match.
+#[derive(Clone)]
 pub(super) struct TablePattern {
     pub(super) source: TableSource,
     /// What stands before their names in the pattern.
@@ -80,7 +81,8 @@ impl TablePattern {
         let glob = GlobBuilder::new(name).build();
         let glob = glob.map_err(|error| error.kind().to_string())?;
         // A home may say the schema for all of its entities.
-        let of_home = || home.get("table").and_then(Node::text);
+        let table = home.get("table").and_then(Node::text);
+        let of_home = || table.filter(|table| !table.contains('{'));
         Ok(Self {
             source: TableSource {
                 connection,

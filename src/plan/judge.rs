@@ -11,6 +11,7 @@ use super::schema_changes;
 use super::stale::{Reason, Verdict};
 use super::work::FlowWork;
 use super::{Plan, PlannedFlow};
+use crate::config::table_entities::UNLISTED;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::{Flow, FlowName};
 use crate::publish::check_shrink;
@@ -123,9 +124,25 @@ impl Planner {
         }
     }
 
+    /// Why a flow is not built that stands for tables that nobody knows.
+    fn unlisted_error(&self, flow: &Flow) -> Option<Error> {
+        let (of, _) = flow
+            .entity
+            .as_ref()
+            .filter(|(_, entity)| entity == UNLISTED)?;
+        let reason = self.context.project.config.unlisted.get(of)?;
+        Some(
+            Error::new(ErrorKind::Flow, reason.clone())
+                .with_hint("it stands for all of them, until a command can ask the database"),
+        )
+    }
+
     async fn judge_flow(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<PlannedFlow> {
         let flow = self.context.flow(name)?;
         if let Some(error) = self.losses.error(&flow) {
+            return Ok(PlannedFlow::blocked(name, &error));
+        }
+        if let Some(error) = self.unlisted_error(&flow) {
             return Ok(PlannedFlow::blocked(name, &error));
         }
         if waits.is_empty() && self.flows.is_unchanged(name) {

@@ -70,7 +70,7 @@ fn unowned_stores(
     let owners = StoreOwners::new(project, [name]);
     // Whose tables nobody knows may have all of its entities still.
     let may_be_there = |known: &KnownStore| {
-        let mut unlisted = project.config.unlisted.iter();
+        let mut unlisted = project.config.unlisted.keys();
         unlisted.any(|flow| {
             let entity = known.flow.strip_prefix(flow.as_str());
             entity.is_some_and(|entity| entity.starts_with('.'))
