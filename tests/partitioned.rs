@@ -815,6 +815,29 @@ fn an_input_of_which_no_row_came_is_needed_for_nothing() {
 }
 
 #[test]
+fn a_set_of_which_all_rows_went_has_its_columns() {
+    let sandbox = sandbox(
+        "",
+        ", mode: append, on_vanished: remove, where: \"id > 10\"",
+    );
+    orders(&sandbox, "home/a.parquet", &[(11, "DE"), (12, "FR")]);
+    orders(&sandbox, "home/b.parquet", &[(1, "DE")]);
+    orders(&sandbox, "home/c.parquet", &[]);
+    built(&sandbox);
+    fs::remove_file(sandbox.path("home/a.parquet")).expect("an input");
+    let ran = sandbox.build(&["--accept-shrink"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let read = rows(&sandbox.path("out"));
+    assert_eq!((read.rows.len(), names(&sandbox).len()), (0, 1));
+    assert_eq!(read.schema, ["id: int64", "country: string"]);
+    assert_eq!(built(&sandbox).event("build_finished")["fresh"], 1);
+    orders(&sandbox, "home/d.parquet", &[(13, "DE")]);
+    built(&sandbox);
+    assert_eq!(ids(&sandbox), of(&[("DE", &[13])]));
+    assert_eq!(built(&sandbox).event("build_finished")["fresh"], 1);
+}
+
+#[test]
 fn names_of_files_may_be_the_same_in_different_folders() {
     let sandbox = Sandbox::new(
         "flows:\n  f: {home: {path: home, glob: \"**/*.parquet\"}, store: {path: out, partition_by: [country], file_pattern: \"{stem}.p\"}}\n",

@@ -226,6 +226,16 @@ pub fn append_plan(
             appending.empty_inputs.push(fates.current_input(input));
         }
     }
+    // A set has its columns also where no row is left: something that gave none says them.
+    let is_emptied = !parts.is_empty() && appending.retained.is_empty();
+    if is_emptied && appending.to_move.is_empty() {
+        let mut empty = appending.empty_inputs.iter();
+        let is_there = |input: &PartInput| inputs.get(&input.name) == Some(&input.digest);
+        if let Some(first) = empty.position(is_there) {
+            let first = appending.empty_inputs.remove(first);
+            appending.to_move.insert(first.name);
+        }
+    }
     appending.reasons = fates.reasons;
     Ok(appending)
 }
