@@ -25,6 +25,9 @@ impl Drop for Lock {
             // first who does.
             drop(self.file.set_len(0));
         }
+        // Closing the file is not enough: a child that this process is just about to start has it
+        // open too, until it becomes the other program.
+        drop(self.file.unlock());
     }
 }
 
@@ -150,5 +153,22 @@ fn read_holder(file: &mut File, path: &Path) -> LockHolder {
     LockHolder {
         path: path.to_path_buf(),
         holder: holder.trim().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_free_although_a_child_has_its_file_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lock");
+        let lock = Lock::try_exclusive(&path, "the first").expect("a lock");
+        let of_child = lock.file.try_clone().expect("the same open file");
+        assert!(Lock::try_exclusive_anonymous(&path).is_err());
+        drop(lock);
+        Lock::try_exclusive(&path, "the second").expect("it is free");
+        drop(of_child);
     }
 }
