@@ -20,7 +20,7 @@ use crate::config::schema::{OnChanged, OnDrift, OnRepeated, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::key::Components;
 use crate::format::{Format, PartitionBy, WantedColumns};
-use crate::home::{Home, PartitionFilter, SliceRange};
+use crate::home::{Home, PartitionFilter, RowTest, SliceRange};
 use crate::shape::Shape;
 use crate::store::{Store, StoreUpdate};
 
@@ -278,6 +278,12 @@ impl Flow {
     pub fn wanted_columns(&self) -> WantedColumns {
         let shape = self.shape.as_ref();
         shape.map_or(WantedColumns::All, |shape| shape.wanted())
+    }
+
+    /// What a database may test of rows before it sends them.
+    pub fn row_tests(&self) -> Vec<RowTest> {
+        let shape = self.shape.as_ref();
+        shape.map(|shape| shape.row_tests()).unwrap_or_default()
     }
 
     /// True where rows that were moved cannot be taken back: they are added to a table.

@@ -6,6 +6,7 @@ pub mod files;
 pub mod flow;
 mod glob;
 mod hive;
+mod row_test;
 pub mod sql;
 mod table_formats;
 mod unread_files;
@@ -38,6 +39,7 @@ pub use hive::{
     FolderValue, MAX_NAME_BYTES, NULL_FOLDER, folder_name, folder_values, inferred_type,
     is_partition_path,
 };
+pub use row_test::{Comparison, RowTest, TestValue};
 pub use sql::{PartitionSpec, join_partition};
 pub use table_formats::TableFormat;
 
@@ -235,6 +237,9 @@ pub struct PreviousRead {
     pub is_append_only: bool,
     /// Which columns of its rows are wanted.
     pub columns: WantedColumns,
+    /// What all wanted rows meet, in the order in which it is tested: a row need not come that the
+    /// first so many of these rule out.
+    pub tests: Vec<RowTest>,
 }
 
 /// Slices that were asked for, by their names: from one to another, both included.

@@ -19,6 +19,7 @@ mod moment;
 mod names;
 mod partition_by;
 mod polish;
+mod row_tests;
 mod skip;
 mod template;
 mod typed;
@@ -43,6 +44,7 @@ use crate::config::node::NodeValue;
 use crate::config::schema::{Casing, NameCase};
 use crate::connection::types::ColumnType;
 use crate::format::WantedColumns;
+use crate::home::RowTest;
 
 /// The key of a store's block that says what the Python hygge called so.
 pub const POLISH_KEY: &str = "polish";
@@ -227,6 +229,12 @@ impl Shape {
     pub fn folder_filter(&self, columns: &ArrowSchema) -> Option<FolderFilter> {
         let filter = self.filter.as_ref()?;
         Some(FolderFilter::new(filter, columns)).filter(|filter| !filter.columns().is_empty())
+    }
+
+    /// What a database may test of rows before it sends them.
+    pub fn row_tests(&self) -> Vec<RowTest> {
+        let filter = self.filter.as_ref();
+        filter.map(row_tests::row_tests).unwrap_or_default()
     }
 
     /// True where rows may be left out.

@@ -68,6 +68,7 @@ mod sql_long;
 mod sql_messages;
 mod sql_pooler;
 mod sql_properties;
+mod sql_pushdown;
 mod sql_slices;
 mod sql_stores;
 mod sql_targets;

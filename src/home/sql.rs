@@ -18,6 +18,7 @@ mod partition_filter;
 mod partition_spec;
 mod postgres;
 mod probe;
+mod pushdown;
 mod read_error;
 mod read_session;
 mod slices;
@@ -84,6 +85,8 @@ pub struct SqlHome {
     relation: Relation,
     columns: Option<Vec<String>>,
     condition: Option<String>,
+    /// What the database tests of rows for the flow, as far as that is known.
+    pushed: Option<String>,
     slice: Option<Slicing>,
     watermark: Option<Watermark>,
     probe: Probe,
@@ -112,6 +115,7 @@ impl SqlHome {
             relation,
             columns: None,
             condition: None,
+            pushed: None,
             slice: None,
             watermark: None,
             probe,

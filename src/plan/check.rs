@@ -72,6 +72,7 @@ pub async fn probe_tables(project: &Project) -> TableStates {
         let before = PreviousRead {
             is_append_only: flow.is_append_only(),
             columns: flow.wanted_columns(),
+            tests: flow.row_tests(),
             ..PreviousRead::default()
         };
         Some(async move {

@@ -72,6 +72,7 @@ impl Preparer<'_> {
         let mut before = PreviousRead {
             is_append_only: flow.is_append_only(),
             columns: flow.wanted_columns(),
+            tests: flow.row_tests(),
             ..PreviousRead::default()
         };
         let Some(table) = flow.home.as_rows().filter(|table| {

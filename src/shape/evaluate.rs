@@ -21,11 +21,12 @@ use regex::Regex;
 use super::arithmetic::{calculate, negate};
 use super::cast::cast;
 use super::error::RowError;
-use super::expression::{Comparison, TextFunction};
+use super::expression::TextFunction;
 use super::filter::{chosen_row, filter_batch, scatter};
 use super::typed::{TypedKind, TypedNode};
 use crate::format::batch::RecordBatch;
 use crate::format::widening::{WideningError, widen};
+use crate::home::Comparison;
 
 /// What an expression is for the rows of a batch.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 
 use crate::connection::types::ColumnType;
+use crate::home::Comparison;
 
 /// Levels of an expression: it is walked down.
 const MAX_DEPTH: usize = 100;
@@ -65,29 +66,6 @@ pub(super) enum NodeKind {
     Coalesce(Vec<Node>),
     Text1(TextFunction, Box<Node>),
     Cast(Box<Node>, ColumnType),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-}
-
-impl Comparison {
-    /// The same with its two sides exchanged.
-    pub(super) fn turned(self) -> Self {
-        match self {
-            Self::Less => Self::Greater,
-            Self::LessOrEqual => Self::GreaterOrEqual,
-            Self::Greater => Self::Less,
-            Self::GreaterOrEqual => Self::LessOrEqual,
-            same => same,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use polars_arrow::array::{Array, BooleanArray};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
 use super::evaluate::evaluate;
-use super::expression::Comparison;
 use super::typed::{TypedKind, TypedNode, is_integer};
 use crate::format::ColumnBounds;
 use crate::format::batch::RecordBatch;
+use crate::home::Comparison;
 
 /// True where a condition is true for no row within these bounds. What could fail for a row is not
 /// passed over: whether it does must not depend on what a file says of its columns.

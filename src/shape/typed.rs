@@ -4,7 +4,8 @@ use polars_arrow::array::Array;
 use polars_arrow::datatypes::ArrowDataType;
 use regex::Regex;
 
-use super::expression::{Comparison, Operator, TextFunction};
+use super::expression::{Operator, TextFunction};
+use crate::home::Comparison;
 
 /// A part of an expression whose type is known.
 #[derive(Clone, Debug)]

@@ -231,6 +231,7 @@ impl SqlHome {
             relation: relation?,
             columns: fields.columns.map(|columns| columns.0),
             condition: condition?,
+            pushed: None,
             slice: slice?,
             watermark: watermark?,
             probe,

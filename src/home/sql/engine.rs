@@ -82,6 +82,16 @@ pub(super) trait ReadEngine: SliceSql {
         self.dialect().quote_name(&column.name)
     }
 
+    /// What values of a column compare as where the database tests them; `None` where that is not
+    /// what hygge compares, or may be an error.
+    fn tested_type(&self, column: &SqlColumn) -> Option<TestedType>;
+
+    /// True for values of a column that are not of its type, as SQL of its name; `None` where there
+    /// are none.
+    fn other_values_condition(&self, _: TestedType, _name: &str) -> Option<String> {
+        None
+    }
+
     /// In which order rows come that nothing orders.
     fn natural_order(&self) -> &'static str {
         "as the database gives them"
@@ -100,6 +110,17 @@ pub(super) trait ReadEngine: SliceSql {
     fn table_min_max_sql(&self, name: &str, rows: &str) -> String {
         self.min_max_sql(name, rows)
     }
+}
+
+/// What values of a column compare as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TestedType {
+    Integer,
+    Boolean,
+    Text,
+    Date,
+    Timestamp,
+    TimestampUtc,
 }
 
 /// What is read by one query.

@@ -27,6 +27,8 @@ const BLOCKS_PER_PARTITION: u64 = 1 << 14;
 pub(super) struct InspectedTable {
     pub state: TableState,
     pub description: TableDescription,
+    /// What the database tests of rows for the flow, as SQL.
+    pub pushed: Option<String>,
     /// One for each partition.
     pub ranges: Vec<RowRange>,
     /// How many rows each partition has, where that was counted.
@@ -47,16 +49,21 @@ impl SqlHome {
         let engine = engine_of(session);
         engine.begin(self, session).await?;
         let mut described = self.describe(session).await?;
-        let mut found = match &self.watermark {
+        // What is asked from here on is asked of the rows that come.
+        let home = Self {
+            pushed: self.pushed_condition(engine, &described, &before.tests),
+            ..self.clone()
+        };
+        let mut found = match &home.watermark {
             Some(watermark) => {
                 described.order_by = sorted_by(&described, engine.dialect(), watermark);
                 // What is behind the windows says more than how the file looks.
-                let told = self.probe_without_columns(session, None).await?;
-                self.window_partitions(session, &described, watermark, before, told)
+                let told = home.probe_without_columns(session, None).await?;
+                home.window_partitions(session, &described, watermark, before, told)
                     .await?
             }
             None => {
-                self.whole_table_partitions(session, &described, look)
+                home.whole_table_partitions(session, &described, look)
                     .await?
             }
         };
@@ -74,7 +81,7 @@ impl SqlHome {
             recorded_columns: described.columns.iter().map(RecordedColumn::from).collect(),
             inputs: found.inputs,
             partitions: self.read_partitions(&found.ranges, found.digests),
-            remarks: self
+            remarks: home
                 .remarks(&described, engine)
                 .into_iter()
                 .chain(found.remarks)
@@ -83,6 +90,7 @@ impl SqlHome {
         Ok(InspectedTable {
             state,
             description: described,
+            pushed: home.pushed,
             ranges: found.ranges,
             row_counts: found.row_counts,
             total_rows: found.total_rows,
@@ -479,6 +487,9 @@ impl SqlHome {
 
     fn remarks(&self, described: &TableDescription, engine: &dyn ReadEngine) -> Vec<String> {
         let mut remarks = Vec::new();
+        if let Some(pushed) = &self.pushed {
+            remarks.push(format!("the database filters by {pushed}"));
+        }
         for column in described
             .columns
             .iter()

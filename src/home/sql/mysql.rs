@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 use super::batch_builder::{BatchBuilder, ColumnBuilder, ColumnValues};
 use super::decimal;
 use super::description::TableDescription;
-use super::engine::{ColumnProbe, ListedTables, PartitionQuery, ProbeSql, ReadEngine};
+use super::engine::{ColumnProbe, ListedTables, PartitionQuery, ProbeSql, ReadEngine, TestedType};
 use super::read_error::{ConversionError, RowReadError};
-use super::slices::{SliceNameSql, SliceSql};
+use super::slices::{SliceNameSql, SliceSql, is_integer};
 use super::{OnInvalid, SqlError, SqlHome};
 use crate::config::value_types::SliceWidth;
 use crate::connection::calendar::{self, MICROS_PER_DAY};
@@ -114,6 +114,32 @@ impl ReadEngine for MySql {
         } else {
             name
         }
+    }
+
+    fn tested_type(&self, column: &SqlColumn) -> Option<TestedType> {
+        let is_declared =
+            |names: &[&str]| names.iter().any(|name| column.declared.starts_with(name));
+        Some(match &column.kind {
+            // A year is compared with 10 as if that were 2010.
+            kind if is_integer(kind) && !is_declared(&["year"]) => TestedType::Integer,
+            // JSON compares as JSON, and an enum's number may be meant.
+            ColumnType::Text
+                if is_declared(&[
+                    "char",
+                    "varchar",
+                    "text",
+                    "tinytext",
+                    "mediumtext",
+                    "longtext",
+                ]) =>
+            {
+                TestedType::Text
+            }
+            ColumnType::Date => TestedType::Date,
+            // That of time stamps hangs on the zone of the session.
+            ColumnType::Timestamp => TestedType::Timestamp,
+            _ => return None,
+        })
     }
 
     fn column_probe(&self) -> ColumnProbe<'_> {

@@ -236,6 +236,7 @@ impl PartitionSpec {
                 remarks: Vec::new(),
             },
             description,
+            pushed: None,
             ranges: vec![range],
             row_counts: vec![self.rows],
             total_rows: None,

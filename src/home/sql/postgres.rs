@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 
 use super::batch_builder::BatchBuilder;
 use super::description::TableDescription;
-use super::engine::{ColumnProbe, ListedTables, PartitionQuery, ProbeSql, ReadEngine, SnapshotSql};
+use super::engine::{
+    ColumnProbe, ListedTables, PartitionQuery, ProbeSql, ReadEngine, SnapshotSql, TestedType,
+};
 use super::read_error::RowReadError;
 use super::slices::{SliceNameSql, SliceSql, is_calendar};
 use super::{OnInvalid, SqlError, SqlHome};
@@ -144,6 +146,20 @@ impl ReadEngine for Postgres {
         } else {
             name
         }
+    }
+
+    fn tested_type(&self, column: &SqlColumn) -> Option<TestedType> {
+        let declared = column.declared.split('(').next().unwrap_or_default();
+        Some(match (&column.kind, declared.trim_end()) {
+            (ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64, _) => TestedType::Integer,
+            (ColumnType::Boolean, _) => TestedType::Boolean,
+            // Others are no text to the server: JSON has no `=`.
+            (ColumnType::Text, "text" | "character varying" | "character") => TestedType::Text,
+            (ColumnType::Date, _) => TestedType::Date,
+            (ColumnType::Timestamp, _) => TestedType::Timestamp,
+            (ColumnType::TimestampUtc, _) => TestedType::TimestampUtc,
+            _ => return None,
+        })
     }
 
     fn natural_order(&self) -> &'static str {

@@ -77,6 +77,10 @@ impl SqlReadSession {
             Relation::Query(_) => asked.description.clone(),
             _ => asked.description.narrowed(&|name| before.columns.has(name)),
         };
+        let home = SqlHome {
+            pushed: asked.pushed.clone(),
+            ..home.clone()
+        };
         let statements = asked
             .ranges
             .iter()
@@ -84,7 +88,7 @@ impl SqlReadSession {
             .collect();
         Ok(Self {
             snapshot,
-            ..Self::new(session, home.clone(), (asked, read), statements)
+            ..Self::new(session, home, (asked, read), statements)
         })
     }
 

@@ -16,6 +16,7 @@ use super::batch_builder::{BatchBuilder, ColumnBuilder};
 use super::description::TableDescription;
 use super::engine::{
     ColumnProbe, ListedTables, PartitionQuery, ProbeReader, ReadEngine, SliceProbeResult,
+    TestedType,
 };
 use super::read_error::{ConversionError, RowReadError};
 use super::slices::{DAY_FUNCTION, SliceSql, Slicer};
@@ -100,6 +101,25 @@ impl ReadEngine for Sqlite {
 
     fn has_dynamic_types(&self) -> bool {
         true
+    }
+
+    /// Dates are texts here, of many forms.
+    fn tested_type(&self, column: &SqlColumn) -> Option<TestedType> {
+        match column.kind {
+            ColumnType::Int64 => Some(TestedType::Integer),
+            ColumnType::Text => Some(TestedType::Text),
+            _ => None,
+        }
+    }
+
+    /// Values of any type may be in any column.
+    fn other_values_condition(&self, tested: TestedType, name: &str) -> Option<String> {
+        let own = if tested == TestedType::Integer {
+            "integer"
+        } else {
+            "text"
+        };
+        Some(format!("typeof({name}) NOT IN ('{own}', 'null')"))
     }
 
     fn column_probe(&self) -> ColumnProbe<'_> {

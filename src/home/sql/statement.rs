@@ -43,16 +43,17 @@ impl SqlHome {
         statement
     }
 
-    /// The conditions of the home and of a range, from WHERE on.
+    /// The conditions of the home, of its flow and of a range, from WHERE on.
     pub(super) fn where_clause(&self, condition: Option<&str>) -> String {
         // The line ends, so that a comment at the end of a condition does.
         let own = self
             .condition
             .as_deref()
             .map(|condition| format!("({condition}\n)"));
+        let others = [self.pushed.as_deref(), condition].into_iter().flatten();
         let conditions: Vec<String> = own
             .into_iter()
-            .chain(condition.map(|condition| format!("({condition})")))
+            .chain(others.map(|condition| format!("({condition})")))
             .collect();
         if conditions.is_empty() {
             String::new()
