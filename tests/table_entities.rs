@@ -222,6 +222,15 @@ fn what_needs_tables_that_nobody_knows_waits(kind: Kind) {
     for flow in ["next", "each.a", "after"] {
         assert_eq!(ran.outcome(flow), "skipped", "{}", ran.text);
     }
+    let ran = sandbox.build(&["landing.a"]);
+    assert!(
+        ran.code == 1
+            && ran.text.contains(
+                "nobody knows whether flow landing has landing.a: the tables of shop are not known"
+            ),
+        "{}",
+        ran.text
+    );
     // A table may be called like what stands for all of them: it is not built without asking.
     let offline = project(&database, "{from: \"*\"}");
     let ran = offline.build(&["--offline"]);
@@ -239,6 +248,15 @@ fn what_needs_tables_that_nobody_knows_waits(kind: Kind) {
 fn homes_are_merged_with_their_defaults(kind: Kind) {
     let database = Database::new(kind);
     tables(&database, &["a", "b"]);
+    let ran = project(&database, "{from: \"nope.*\"}").run(&["build"]);
+    assert!(
+        ran.code == 2
+            && ran.text.contains(
+                "shop has no table in a schema nope, and flow landing has no entity by \"nope.*\""
+            ),
+        "{}",
+        ran.text
+    );
     let sandbox = Sandbox::new(&format!(
         "connections: {{shop: {{url: \"{}\"}}}}\ndefaults: {{home: {{connection: shop}}}}\n\
          flows: {{m: {{home: {{batch_size: 1000}}, store: lake, entities: {{from: \"*\"}}}}}}\n",

@@ -84,13 +84,31 @@ impl Session {
     /// A word of it means no flow.
     pub fn select(&self, selection: &Selection) -> Result<SelectedFlows> {
         selection.resolve(&self.project.graph).map_err(|error| {
-            let without = &self.project.config.without_entities;
+            let config = &self.project.config;
+            let without = &config.without_entities;
+            let mut words = selection.include.iter().chain(&selection.exclude);
+            if let Some(reason) = words.find_map(|word| self.unlisted_reason(word)) {
+                return Error::new(ErrorKind::Flow, reason)
+                    .with_hint("try again when the database answers");
+            }
             match selection.include.iter().find(|name| without.contains(name)) {
                 Some(name) => Error::new(ErrorKind::Config, format!("flow {name} has no entities"))
                     .with_hint("hygge check --offline says why"),
                 None => error,
             }
         })
+    }
+
+    /// Why nobody knows whether a word names a flow: it would be of a table.
+    fn unlisted_reason(&self, word: &str) -> Option<String> {
+        let unlisted = &self.project.config.unlisted;
+        let (flow, reason) = unlisted.iter().find(|(flow, _)| {
+            let entity = word.strip_prefix(flow.as_str());
+            entity.is_some_and(|entity| entity.starts_with('.'))
+        })?;
+        Some(format!(
+            "nobody knows whether flow {flow} has {word}: {reason}"
+        ))
     }
 
     /// The one flow that a word means, and what it needs; `hint` says what to do where they are

@@ -108,9 +108,11 @@ impl EntityOrigin<'_> {
         }
         warn_of_unused(self.flow, &excluded, warnings);
         if tables.entities.is_empty() && tables.fields.if_empty != Some(IfEmpty::Skip) {
+            let schema = pattern.source.schema.as_deref();
+            let empty_schema = schema.filter(|_| listing.tables().is_empty());
             problems.push(no_table_problem(
                 self.flow,
-                &from,
+                (&from, empty_schema),
                 connection,
                 matching.len(),
                 at,
@@ -144,19 +146,22 @@ impl EntityOrigin<'_> {
     }
 }
 
-/// A pattern that finds no table.
+/// A pattern that finds no table, with its schema where that has none at all.
 fn no_table_problem(
     flow: &str,
-    from: &str,
+    (from, empty_schema): (&str, Option<&str>),
     connection: &str,
     excluded: usize,
     at: Span,
 ) -> Problem {
-    let message = match excluded {
-        0 => format!(
+    let message = match (excluded, empty_schema) {
+        (0, Some(schema)) => format!(
+            "{connection} has no table in a schema {schema}, and flow {flow} has no entity by {from:?}"
+        ),
+        (0, None) => format!(
             "no table of {connection} matches {from:?}, and flow {flow} has no entity by it"
         ),
-        all => format!(
+        (all, _) => format!(
             "exclude leaves out all {all} tables of {connection} that {from:?} matches, and flow {flow} has no entity by it"
         ),
     };
