@@ -171,7 +171,7 @@ impl Reader for Parquet {
     }
 
     fn column_names(&self, source: &OpenFile) -> Result<Vec<String>, FormatError> {
-        Ok(root(&footer::read_metadata(source)?)
+        Ok(root(footer::read_metadata(source)?.as_ref())
             .get_fields()
             .iter()
             .map(|field| field.name().to_string())
@@ -179,9 +179,9 @@ impl Reader for Parquet {
     }
 
     fn columns(&self, source: &OpenFile) -> Result<Vec<FileColumn>, FormatError> {
-        Ok(logical_schema::leaves(root(&footer::read_metadata(
-            source,
-        )?)))
+        Ok(logical_schema::leaves(root(
+            footer::read_metadata(source)?.as_ref(),
+        )))
     }
 
     fn schema_difference(
@@ -190,8 +190,8 @@ impl Reader for Parquet {
         other: &OpenFile,
     ) -> Result<Option<String>, FormatError> {
         Ok(logical_schema::difference(
-            root(&footer::read_metadata(one)?),
-            root(&footer::read_metadata(other)?),
+            root(footer::read_metadata(one)?.as_ref()),
+            root(footer::read_metadata(other)?.as_ref()),
         ))
     }
 
@@ -285,8 +285,8 @@ impl Passthrough for Parquet {
         other: &OpenFile,
     ) -> Result<Option<String>, FormatError> {
         Ok(key_value_metadata::packing_conflict(
-            &footer::read_metadata(one)?,
-            &footer::read_metadata(other)?,
+            footer::read_metadata(one)?.as_ref(),
+            footer::read_metadata(other)?.as_ref(),
         ))
     }
 
@@ -312,7 +312,7 @@ impl Passthrough for Parquet {
         out: Box<dyn Write + Send + '_>,
     ) -> Result<RecodedRows, FormatError> {
         let model = part.open_first()?;
-        let notes = key_value_metadata::for_part(part, &footer::read_metadata(&model)?)?;
+        let notes = key_value_metadata::for_part(part, footer::read_metadata(&model)?.as_ref())?;
         let encoder = decode::encoder(
             &model,
             notes.unwrap_or_default(),

@@ -101,7 +101,7 @@ pub(super) fn decode(
         return Ok(0);
     };
     let first = part.inputs.open(first.file)?;
-    let columns = canonical_columns(&first, &footer::read_metadata(&first)?)?;
+    let columns = canonical_columns(&first, footer::read_metadata(&first)?.as_ref())?;
     let schema: ArrowSchema = columns
         .iter()
         .map(|column| (column.field.name.clone(), column.field.clone()))

@@ -229,7 +229,7 @@ pub(super) fn file_schema(
         read_schema(footer).map_err(FormatError::for_action("read the schema of", &source.path))?;
     FileSchema::from_file(
         read,
-        &footer::read_metadata(source)?,
+        footer::read_metadata(source)?.as_ref(),
         footer.fields.list(2),
         pairs,
     )

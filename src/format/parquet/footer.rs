@@ -4,7 +4,8 @@
 //! which knows the types of columns, in the form that it takes. Nothing is allocated by what a file
 //! says before that is bounded.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
@@ -27,7 +28,7 @@ const MAX_FOOTER_BYTES: u64 = 64 << 20;
 const MAX_ROWS: u64 = 1 << 48;
 
 /// A footer, as the file has it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Footer {
     /// Its fields, without the row groups.
     pub(super) fields: ThriftStruct,
@@ -37,7 +38,14 @@ pub(super) struct Footer {
     pub(super) groups: Vec<RowGroup>,
     /// True where some of it is encrypted.
     pub(super) is_encrypted: bool,
+    /// The same as the parquet crate reads it, once it has.
+    metadata: OnceLock<Arc<ParquetMetaData>>,
+    /// The same with the columns that were looked at last.
+    narrowed: Mutex<Option<NarrowedFooter>>,
 }
+
+/// A footer with these columns.
+type NarrowedFooter = (Arc<BTreeSet<String>>, Arc<Footer>);
 
 /// A row group, as the footer has it.
 #[derive(Clone, Debug)]
@@ -74,15 +82,23 @@ impl Footer {
             let (bytes, end) = read_footer_bytes(source)?;
             Self::parse(&bytes, end).map_err(|reason| unsound(source, reason))
         })?;
-        Ok(if source.columns.is_some() {
-            Arc::new(whole.narrowed(&|name| source.has_column(name)))
-        } else {
-            whole
-        })
+        let Some(columns) = &source.columns else {
+            return Ok(whole);
+        };
+        let mut last = whole
+            .narrowed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = last.as_ref().filter(|(of, _)| of == columns) {
+            return Ok(found.clone());
+        }
+        let found = Arc::new(whole.narrow(&|name| source.has_column(name)));
+        *last = Some((columns.clone(), found.clone()));
+        Ok(found)
     }
 
     /// The same without the columns that are not looked at.
-    fn narrowed(&self, is_wanted: &dyn Fn(&str) -> bool) -> Self {
+    fn narrow(&self, is_wanted: &dyn Fn(&str) -> bool) -> Self {
         let schema = self.fields.list(2);
         let elements = schema.iter().filter_map(ThriftValue::as_struct);
         let mut kept: Vec<ThriftStruct> = elements.clone().take(1).cloned().collect();
@@ -124,6 +140,8 @@ impl Footer {
                 })
                 .collect(),
             is_encrypted: self.is_encrypted,
+            metadata: OnceLock::new(),
+            narrowed: Mutex::default(),
         }
     }
 
@@ -133,15 +151,14 @@ impl Footer {
         sanitize::check(&file).map_err(|reason| format!("its footer cannot be read: {reason}"))?;
         let leaves = leaves(file.list(2))?;
         let groups = file
-            .get(4)
-            .and_then(ThriftValue::as_list)
+            .take(4)
+            .and_then(ThriftValue::into_list)
             .ok_or("its footer has no list of row groups")?;
         let groups = groups
-            .iter()
+            .into_iter()
             .enumerate()
             .map(|(number, group)| parse_row_group(number, group, &leaves, end))
             .collect::<Result<Vec<_>, _>>()?;
-        file.remove(4);
         let is_encrypted = file.get(8).is_some()
             || groups
                 .iter()
@@ -165,6 +182,8 @@ impl Footer {
             leaves,
             groups,
             is_encrypted,
+            metadata: OnceLock::new(),
+            narrowed: Mutex::default(),
         })
     }
 
@@ -214,14 +233,19 @@ fn kept_of<T: Clone>(values: &[T], is_kept: &[bool]) -> Vec<T> {
 }
 
 /// The footer as the parquet crate reads it.
-pub(super) fn read_metadata(source: &OpenFile) -> Result<ParquetMetaData, FormatError> {
+pub(super) fn read_metadata(source: &OpenFile) -> Result<Arc<ParquetMetaData>, FormatError> {
     let footer = Footer::read(source)?;
+    if let Some(found) = footer.metadata.get() {
+        return Ok(found.clone());
+    }
     let groups: Vec<ThriftStruct> = footer.groups.iter().map(RowGroup::to_fields).collect();
     let without = |group: &ThriftStruct| sanitize::without_statistics(group.clone());
     // Statistics that cannot be read are as good as none.
-    crate_metadata(&footer.fields, groups.clone())
+    let metadata = crate_metadata(&footer.fields, groups.clone())
         .or_else(|_| crate_metadata(&footer.fields, groups.iter().map(without).collect()))
-        .map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
+        .map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))?;
+    // Another thread may have read it meanwhile, which is the same.
+    Ok(footer.metadata.get_or_init(|| Arc::new(metadata)).clone())
 }
 
 /// A column that would not come out of the decoder as it went in.
@@ -290,20 +314,20 @@ impl ColumnChunk {
 
 fn parse_row_group(
     number: usize,
-    group: &ThriftValue,
+    group: ThriftValue,
     leaves: &[Leaf],
     end: u64,
 ) -> Result<RowGroup, String> {
     let in_group = |what: &str| format!("row group {number} {what}");
     let mut fields = group
-        .as_struct()
-        .ok_or_else(|| in_group("is no struct"))?
-        .clone();
+        .into_struct()
+        .ok_or_else(|| in_group("is no struct"))?;
     let stated = fields
         .get_i64(3)
         .ok_or_else(|| in_group("does not say how many rows it has"))?;
     let rows = u64::try_from(stated).map_err(|_| in_group(&format!("has {stated} rows")))?;
-    let columns = fields.list(1);
+    let columns = fields.take(1).and_then(ThriftValue::into_list);
+    let columns = columns.unwrap_or_default();
     if columns.len() != leaves.len() {
         return Err(in_group(&format!(
             "has {} columns, and the schema {}",
@@ -311,16 +335,15 @@ fn parse_row_group(
             leaves.len()
         )));
     }
-    let chunk = |(column, leaf): (&ThriftValue, &Leaf)| {
+    let chunk = |(column, leaf): (ThriftValue, &Leaf)| {
         parse_chunk(column, leaf, end)
             .map_err(|what| format!("row group {number}, column {}: {what}", leaf.name()))
     };
     let chunks = columns
-        .iter()
+        .into_iter()
         .zip(leaves)
         .map(chunk)
         .collect::<Result<Vec<_>, _>>()?;
-    fields.remove(1);
     Ok(RowGroup {
         fields,
         rows,
@@ -328,9 +351,9 @@ fn parse_row_group(
     })
 }
 
-fn parse_chunk(column: &ThriftValue, leaf: &Leaf, end: u64) -> Result<ColumnChunk, String> {
-    let mut fields = column.as_struct().ok_or("it is no struct")?.clone();
-    let Some(meta) = fields.get_struct(3).cloned() else {
+fn parse_chunk(column: ThriftValue, leaf: &Leaf, end: u64) -> Result<ColumnChunk, String> {
+    let mut fields = column.into_struct().ok_or("it is no struct")?;
+    let Some(meta) = fields.take(3).and_then(ThriftValue::into_struct) else {
         // It is encrypted by a key of its own, or in another file.
         if fields.get(8).is_none() {
             return Err("it has no metadata".into());
@@ -344,7 +367,6 @@ fn parse_chunk(column: &ThriftValue, leaf: &Leaf, end: u64) -> Result<ColumnChun
             length: 0,
         });
     };
-    fields.remove(3);
     if let Some(path) = fields.binary(1) {
         return Err(format!(
             "its data is in another file, {:?}",

@@ -200,7 +200,7 @@ fn boxes_of_other_files(part: &PartPieces<'_>) -> Result<Vec<Value>, FormatError
         if piece.file != last {
             last = piece.file;
             let source: OpenFile = part.inputs.open(piece.file)?;
-            let notes = KeyValueMetadata::from_metadata(&footer::read_metadata(&source)?);
+            let notes = KeyValueMetadata::from_metadata(footer::read_metadata(&source)?.as_ref());
             found.push(
                 notes
                     .0

@@ -6,6 +6,8 @@
 
 use std::iter::zip;
 
+use polars_parquet::parquet::encoding::bitpacked::Decoder;
+
 use super::leaves::Leaf;
 use super::thrift::ThriftStruct;
 
@@ -98,7 +100,11 @@ impl Levels {
     ) -> Result<PageCounts, String> {
         let is_nested = leaf.path.len() > 1 || leaf.max_repetition > 0;
         let level = |max: u32, bytes: &[u8], kept: &mut Vec<u8>, what: &str| {
-            let kept = is_nested.then_some(kept);
+            let kept = if is_nested {
+                Numbers::Kept(kept)
+            } else {
+                Numbers::Counted
+            };
             walk_runs(bytes, u32::BITS - max.leading_zeros(), max, entries, kept)
                 .map_err(|error| format!("its {what} levels: {error}"))
         };
@@ -174,7 +180,7 @@ pub(super) fn header_count(stated: Option<i64>) -> Result<usize, String> {
 }
 
 /// What was found among packed numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RunCounts {
     /// How many are as large as they may be.
     at_max: usize,
@@ -186,16 +192,29 @@ impl RunCounts {
         self.at_max += other.at_max;
         self.zeros += other.zeros;
     }
+
+    /// One more run of a number, which is not too large.
+    fn add_run(&mut self, number: u64, max: u32, run: usize) -> Result<(), String> {
+        if number > u64::from(max) && run > 0 {
+            return Err(too_large(number, max));
+        }
+        self.at_max += if number == u64::from(max) { run } else { 0 };
+        self.zeros += if number == 0 { run } else { 0 };
+        Ok(())
+    }
 }
 
 /// Walks over runs and packed groups of numbers of `width` bits, none larger than `max`.
-pub(super) fn count_runs(
-    bytes: &[u8],
-    width: u32,
-    max: u32,
-    entries: usize,
-) -> Result<RunCounts, String> {
-    walk_runs(bytes, width, max, entries, None)
+pub(super) fn check_runs(bytes: &[u8], width: u32, max: u32, entries: usize) -> Result<(), String> {
+    walk_runs(bytes, width, max, entries, Numbers::Checked).map(drop)
+}
+
+/// What becomes of numbers that are walked over.
+enum Numbers<'a> {
+    /// None is too large; they are not counted.
+    Checked,
+    Counted,
+    Kept(&'a mut Vec<u8>),
 }
 
 fn walk_runs(
@@ -203,27 +222,12 @@ fn walk_runs(
     width: u32,
     max: u32,
     entries: usize,
-    mut kept: Option<&mut Vec<u8>>,
+    mut numbers: Numbers<'_>,
 ) -> Result<RunCounts, String> {
     if width > 32 {
         return Err(format!("they should have {width} bits each"));
     }
     let mut found = RunCounts::default();
-    let is_kept = kept.is_some();
-    let mut note = |found: &mut RunCounts, number: u64, run: usize| -> Result<(), String> {
-        if number > u64::from(max) && run > 0 {
-            return Err(too_large(number, max));
-        }
-        found.at_max += if number == u64::from(max) { run } else { 0 };
-        found.zeros += if number == 0 { run } else { 0 };
-        if let Some(kept) = &mut kept {
-            kept.extend(std::iter::repeat_n(
-                u8::try_from(number).map_err(|error| error.to_string())?,
-                run,
-            ));
-        }
-        Ok(())
-    };
     let mut left = entries;
     let mut rest = bytes;
     let too_few = || format!("they are fewer than {entries}");
@@ -238,11 +242,17 @@ fn walk_runs(
             let packed = after
                 .get(..count.saturating_mul(width as usize))
                 .ok_or_else(too_few)?;
-            if !is_kept {
-                found.add(count_packed(packed, width, max, wanted)?);
-            } else {
-                let mut bits = BitReader::new(packed);
-                (0..wanted).try_for_each(|_| note(&mut found, bits.read(width), 1))?;
+            match &mut numbers {
+                Numbers::Checked => check_packed(packed, width, max, wanted)?,
+                Numbers::Counted => found.add(count_packed(packed, width, max, wanted)?),
+                Numbers::Kept(kept) => {
+                    let mut bits = BitReader::new(packed);
+                    for _ in 0..wanted {
+                        let number = bits.read(width);
+                        found.add_run(number, max, 1)?;
+                        keep(kept, number, 1)?;
+                    }
+                }
             }
             left -= wanted;
             rest = &after[packed.len()..];
@@ -255,7 +265,10 @@ fn walk_runs(
                 .rev()
                 .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
             let run = count.min(left);
-            note(&mut found, number, run)?;
+            found.add_run(number, max, run)?;
+            if let Numbers::Kept(kept) = &mut numbers {
+                keep(kept, number, run)?;
+            }
             left -= run;
             rest = after;
         }
@@ -263,24 +276,79 @@ fn walk_runs(
     Ok(found)
 }
 
+fn keep(kept: &mut Vec<u8>, number: u64, run: usize) -> Result<(), String> {
+    let number = u8::try_from(number).map_err(|error| error.to_string())?;
+    kept.extend(std::iter::repeat_n(number, run));
+    Ok(())
+}
+
 fn too_large(number: u64, max: u32) -> String {
     format!("{number} is more than {max}")
 }
 
-/// Counts packed numbers without a branch for each: there is one for every value of a column.
-fn count_packed(packed: &[u8], width: u32, max: u32, wanted: usize) -> Result<RunCounts, String> {
-    let (mut found, mut most, mut bits) = (RunCounts::default(), 0, BitReader::new(packed));
-    for _ in 0..wanted {
-        let number = bits.read(width);
-        most = most.max(number);
-        found.at_max += usize::from(number == u64::from(max));
-        found.zeros += usize::from(number == 0);
+/// Finds out whether packed numbers are too large. There is one for every value of a column, so
+/// none is looked at where all that have so many bits are small enough, and no branch is for each.
+fn check_packed(packed: &[u8], width: u32, max: u32, wanted: usize) -> Result<(), String> {
+    let largest = u32::MAX.checked_shr(u32::BITS - width).unwrap_or(0);
+    if largest <= max {
+        return Ok(());
     }
-    if most > u64::from(max) {
-        Err(too_large(most, max))
+    let has_sign = largest > i32::MAX.cast_unsigned();
+    let mut over = has_sign;
+    if !has_sign {
+        each_packed(packed, width, wanted, |numbers| {
+            // The highest bit of a difference below zero is set.
+            let signs = numbers
+                .iter()
+                .fold(0, |signs, number| signs | max.wrapping_sub(*number));
+            over |= signs.cast_signed() < 0;
+        })?;
+    }
+    if over {
+        count_packed(packed, width, max, wanted)?;
+    }
+    Ok(())
+}
+
+fn count_packed(packed: &[u8], width: u32, max: u32, wanted: usize) -> Result<RunCounts, String> {
+    let (mut found, mut most) = (RunCounts::default(), 0);
+    each_packed(packed, width, wanted, |numbers| {
+        most = numbers.iter().copied().fold(most, u32::max);
+        let count = |wanted: u32| {
+            let is_wanted = numbers.iter().map(|number| u32::from(*number == wanted));
+            is_wanted.sum::<u32>() as usize
+        };
+        found.at_max += count(max);
+        found.zeros += count(0);
+    })?;
+    if most > max {
+        Err(too_large(u64::from(most), max))
     } else {
         Ok(found)
     }
+}
+
+/// Unpacks numbers, some at once.
+fn each_packed(
+    packed: &[u8],
+    width: u32,
+    wanted: usize,
+    mut each: impl FnMut(&[u32]),
+) -> Result<(), String> {
+    if width == 0 {
+        (0..wanted).for_each(|_| each(&[0]));
+        return Ok(());
+    }
+    let decoder = Decoder::<u32>::try_new(packed, width as usize, wanted);
+    let mut decoder = decoder.map_err(|error| error.to_string())?;
+    let mut chunks = decoder.chunked();
+    for numbers in chunks.by_ref() {
+        each(&numbers);
+    }
+    if let Some((numbers, count)) = chunks.remainder() {
+        each(&numbers[..count]);
+    }
+    Ok(())
 }
 
 /// Numbers of some bits each, the lowest first.
@@ -335,7 +403,37 @@ pub(super) fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 mod tests {
     use super::super::leaves::leaves;
     use super::super::thrift::ThriftValue;
-    use super::{Levels, ThriftStruct, count_runs};
+    use super::{Levels, Numbers, RunCounts, ThriftStruct, check_runs, walk_runs};
+
+    fn count_runs(bytes: &[u8], width: u32, max: u32, entries: usize) -> Result<RunCounts, String> {
+        let counted = walk_runs(bytes, width, max, entries, Numbers::Counted);
+        let checked = check_runs(bytes, width, max, entries);
+        assert_eq!(counted.as_ref().err(), checked.as_ref().err());
+        let mut kept = Vec::new();
+        let of_kept = walk_runs(bytes, width, max, entries, Numbers::Kept(&mut kept));
+        assert_eq!(counted, of_kept);
+        assert!(of_kept.is_err() || kept.len() == entries);
+        counted
+    }
+
+    #[test]
+    fn packed_numbers_of_any_width_are_checked() {
+        for width in 1..=32_u32 {
+            let largest = u32::MAX >> (u32::BITS - width);
+            // Every number is the largest: all bits are set, in 5 groups of 8.
+            let bytes = [vec![5 << 1 | 1], vec![0xFF; 5 * width as usize]].concat();
+            for entries in [1, 31, 32, 33, 40] {
+                check_runs(&bytes, width, largest, entries).expect("none is larger");
+                let found = check_runs(&bytes, width, largest - 1, entries);
+                let less = largest - 1;
+                assert_eq!(
+                    found,
+                    Err(format!("{largest} is more than {less}")),
+                    "{width}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn runs_and_groups_are_counted() {

@@ -7,7 +7,7 @@
 //! <https://github.com/apache/parquet-format/blob/master/Encodings.md>.
 
 use super::leaves::{Leaf, ValueWidth};
-use super::levels::{BitReader, count_runs, header_count, read_varint};
+use super::levels::{BitReader, check_runs, header_count, read_varint};
 use super::thrift::ThriftStruct;
 
 const PLAIN: i64 = 0;
@@ -61,8 +61,7 @@ pub(super) fn check(
             let largest = entries.checked_sub(1).ok_or("its dictionary is empty")?;
             let (width, indices) = values.split_first().ok_or("its values are cut off")?;
             let largest = u32::try_from(largest).map_err(|error| error.to_string())?;
-            count_runs(indices, u32::from(*width), largest, present)
-                .map(drop)
+            check_runs(indices, u32::from(*width), largest, present)
                 .map_err(|error| format!("its places in the dictionary: {error}"))
         }
         (RLE, ValueWidth::Boolean) => {
@@ -72,7 +71,7 @@ pub(super) fn check(
             let values = after
                 .get(..u32::from_le_bytes(*length) as usize)
                 .ok_or("its values go beyond it")?;
-            count_runs(values, 1, 1, present).map(drop)
+            check_runs(values, 1, 1, present)
         }
         (DELTA_BINARY_PACKED, ValueWidth::Fixed(4 | 8)) => decode_delta(values, present).map(drop),
         (DELTA_LENGTH_BYTE_ARRAY, ValueWidth::Variable) => {

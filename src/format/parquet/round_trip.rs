@@ -28,14 +28,16 @@ pub(super) fn check_recodable(source: &OpenFile) -> Result<(), FormatError> {
 /// Refuses a file that has a column whose values would be others for who takes them as values.
 pub(super) fn check_readable(source: &OpenFile) -> Result<(), FormatError> {
     check_decodable(source)?;
-    stored_schema::first_misread(root(&footer::read_metadata(source)?))
+    stored_schema::first_misread(root(footer::read_metadata(source)?.as_ref()))
         .map_or(Ok(()), |found| Err(undecodable(source, found)))
 }
 
 /// What concerns both: columns that nobody can read, and encodings that polars does not know for
 /// their type.
 fn check_decodable(source: &OpenFile) -> Result<Arc<Footer>, FormatError> {
-    if let Some(found) = stored_schema::first_unreadable(root(&footer::read_metadata(source)?)) {
+    if let Some(found) =
+        stored_schema::first_unreadable(root(footer::read_metadata(source)?.as_ref()))
+    {
         return Err(undecodable(source, found));
     }
     let footer = Footer::read(source)?;

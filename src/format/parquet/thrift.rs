@@ -110,6 +110,22 @@ impl ThriftValue {
         }
     }
 
+    /// The fields of a struct, which is taken apart.
+    pub(super) fn into_struct(self) -> Option<ThriftStruct> {
+        match self {
+            Self::Struct(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list, which is taken apart.
+    pub(super) fn into_list(self) -> Option<Vec<ThriftValue>> {
+        match self {
+            Self::List(_, elements) => Some(elements),
+            _ => None,
+        }
+    }
+
     /// The elements of a list.
     pub(super) fn as_list(&self) -> Option<&[ThriftValue]> {
         match self {
@@ -166,6 +182,14 @@ impl ThriftStruct {
     pub(super) fn remove(&mut self, id: i16) -> &mut Self {
         self.0.retain(|(number, _)| *number != id);
         self
+    }
+
+    /// Takes a field away, and gives it.
+    pub(super) fn take(&mut self, id: i16) -> Option<ThriftValue> {
+        let place = self.0.iter().rposition(|(number, _)| *number == id)?;
+        let (_, value) = self.0.remove(place);
+        self.remove(id);
+        Some(value)
     }
 
     /// All fields.
