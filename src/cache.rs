@@ -6,41 +6,34 @@ pub mod gc;
 pub mod history;
 pub mod index;
 pub mod ledger;
+mod lock_wait;
 pub mod recorder;
 pub mod resolver;
 pub mod staging;
+mod tag;
 pub mod verify;
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Retry};
-use crate::fs::{self, DirEntry, FsError, Lock, LockError, LockHolder, nofollow};
+use crate::fs::{self, FsError, Lock, LockError, nofollow};
 
 use crate::fingerprint::Fingerprint;
 use index::{Index, IndexLocation, PartRecord};
 use ledger::Ledger;
+use lock_wait::{lock_for_opening, wait_for_lock};
 use staging::{Staging, UnfinishedPart};
+use tag::{TAG_NAME, check_tag, is_cache_entry, is_cache_folder, write_tag};
 
-/// What marks a folder as a cache: <https://bford.info/cachedir/>.
-const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is the cache of hygge, and may be deleted at any time.\n";
+pub use lock_wait::{CacheLockWait, WaitCallback};
 
 /// What to do where the index has no room.
 const DISK_FULL_HINT: &str = "the disk is full: make room on it; what is published stays";
-
-/// How often a lock is tried again.
-const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The name of the file that marks it.
-const TAG_NAME: &str = "CACHEDIR.TAG";
-
-/// Where it is written first.
-const UNFINISHED_TAG: &str = "CACHEDIR.TAG.tmp";
 
 /// The lock of what takes a moment: making a folder a cache, opening its index, setting that aside.
 const OPEN_LOCK_NAME: &str = "index.lock";
@@ -196,68 +189,6 @@ impl CacheAccess {
                 on_wait: WaitCallback::default(),
             },
         }
-    }
-}
-
-/// For how long to wait for a lock.
-#[derive(Clone, Debug)]
-pub struct CacheLockWait {
-    /// Not longer than this; as long as it takes.
-    pub limit: Option<Duration>,
-    /// Cancelled when the run shall end.
-    pub interrupted: CancellationToken,
-    /// Is told once whom it waits for.
-    pub on_wait: WaitCallback,
-}
-
-impl CacheLockWait {
-    /// Not waiting at all.
-    pub fn none() -> Self {
-        Self {
-            limit: Some(Duration::ZERO),
-            interrupted: CancellationToken::new(),
-            on_wait: WaitCallback::default(),
-        }
-    }
-}
-
-/// Is told who has a lock that is waited for.
-#[derive(Clone)]
-pub struct WaitCallback(Arc<dyn Fn(&LockHolder) + Send + Sync>);
-
-impl WaitCallback {
-    /// Whoever tells it on.
-    pub fn new(tell: impl Fn(&LockHolder) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
-    }
-}
-
-impl Default for WaitCallback {
-    fn default() -> Self {
-        Self::new(|_| {})
-    }
-}
-
-impl fmt::Debug for WaitCallback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WaitCallback")
-    }
-}
-
-/// How long is waited without a word: what takes a moment need not be known.
-const WAIT_REPORT_DELAY: Duration = Duration::from_millis(300);
-
-impl CacheLockWait {
-    /// Tells once who has the lock, if it has taken more than a moment.
-    pub fn report_holder(&self, began: Instant, held: &LockHolder, is_told: &mut bool) {
-        if began.elapsed() >= WAIT_REPORT_DELAY && !std::mem::replace(is_told, true) {
-            (self.on_wait.0)(held);
-        }
-    }
-
-    /// True as long as who began to wait then shall go on.
-    pub fn should_continue(&self, began: Instant) -> bool {
-        !self.interrupted.is_cancelled() && self.limit.is_none_or(|limit| began.elapsed() < limit)
     }
 }
 
@@ -485,141 +416,6 @@ fn is_usable(folder: &Path) -> Result<bool, CacheError> {
         && may(OPEN_LOCK_NAME))
 }
 
-/// True for what hygge puts into a cache: the index with what SQLite keeps beside it and what was
-/// set aside of it, the locks, parts, and the marks.
-fn is_cache_entry(name: &str) -> bool {
-    is_index_file(name)
-        || matches!(
-            name,
-            OPEN_LOCK_NAME
-                | "lock"
-                | "staging"
-                | "damaged"
-                | TAG_NAME
-                | UNFINISHED_TAG
-                | ".gitignore"
-        )
-}
-
-fn is_index_file(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix("index.db") else {
-        return false;
-    };
-    // Where one is set aside and something else has the name, the next one has a number.
-    let is_number = |rest: &str| {
-        rest.is_empty()
-            || rest
-                .strip_prefix('.')
-                .is_some_and(|number| number.parse::<u32>().is_ok())
-    };
-    rest.is_empty()
-        || fs::SQLITE_SUFFIXES.contains(&rest)
-        || rest
-            .strip_prefix(index::DAMAGED_SUFFIX)
-            .is_some_and(is_number)
-}
-
-/// What may be in a folder that becomes a cache: what is never removed, and what was made before
-/// the mark when a process died.
-fn is_allowed_untagged(folder: &Path, entry: &DirEntry) -> Result<bool, FsError> {
-    Ok(match entry.relative.to_str() {
-        Some("lock" | OPEN_LOCK_NAME) => entry.is_file && entry.stat.size == 0,
-        Some(UNFINISHED_TAG) if entry.is_file && entry.stat.size <= TAG.len() as u64 => {
-            let found = nofollow::read(&folder.join(UNFINISHED_TAG), TAG.len() as u64)?;
-            // A power cut leaves the beginning of what was written, and zeros for what was not.
-            found.is_some_and(|found| {
-                found
-                    .iter()
-                    .zip(TAG.as_bytes())
-                    .all(|(byte, written)| *byte == 0 || byte == written)
-            })
-        }
-        name => fs::is_hidden(&name.map_or_else(|| entry.relative.to_string_lossy(), Into::into)),
-    })
-}
-
-/// True where a folder is a cache of hygge's, by the one thing that says it: hygge's own mark.
-/// Refuses one that somebody else uses, because a cache is emptied one day.
-fn is_cache_folder(folder: &Path) -> Result<bool, CacheError> {
-    // Somebody else's mark may be as long: its bytes are read before anything is opened, made or
-    // set aside.
-    if has_tag(folder)? {
-        return Ok(true);
-    }
-    let Some(found) = nofollow::list(folder, |_| false)? else {
-        return Ok(false);
-    };
-    for entry in &found {
-        if is_allowed_untagged(folder, entry)? {
-            continue;
-        }
-        // Another process may have made it a cache while its names were listed.
-        let name = entry.relative.to_string_lossy().into_owned();
-        return if has_tag(folder)? {
-            Ok(true)
-        } else {
-            Err(CacheError::Foreign {
-                folder: folder.to_path_buf(),
-                name,
-            })
-        };
-    }
-    Ok(false)
-}
-
-/// True where the mark of a folder is hygge's.
-fn has_tag(folder: &Path) -> Result<bool, FsError> {
-    match nofollow::read(&folder.join(TAG_NAME), TAG.len() as u64) {
-        Err(error)
-            if matches!(
-                error.unexpected_file(),
-                Some(fs::UnexpectedFile::TooLarge { .. })
-            ) =>
-        {
-            Ok(false)
-        }
-        read => Ok(read?.as_deref() == Some(TAG.as_bytes())),
-    }
-}
-
-fn check_tag(folder: &Path) -> Result<(), CacheError> {
-    if has_tag(folder)? {
-        Ok(())
-    } else {
-        Err(CacheError::Foreign {
-            folder: folder.to_path_buf(),
-            name: "files".into(),
-        })
-    }
-}
-
-async fn lock_for_opening(folder: &Path, wait: &CacheLockWait) -> Result<Lock, CacheError> {
-    wait_for_lock(wait, || {
-        Lock::try_exclusive_anonymous(&folder.join(OPEN_LOCK_NAME))
-    })
-    .await
-}
-
-async fn wait_for_lock(
-    wait: &CacheLockWait,
-    take: impl Fn() -> Result<Lock, LockError>,
-) -> Result<Lock, CacheError> {
-    let began = Instant::now();
-    let mut is_told = false;
-    loop {
-        match take() {
-            Err(LockError::Held(held)) if wait.should_continue(began) => {
-                wait.report_holder(began, &held, &mut is_told);
-                tokio::time::sleep(LOCK_POLL_INTERVAL).await;
-            }
-            Err(LockError::Held(_)) if wait.interrupted.is_cancelled() => {
-                return Err(CacheError::Interrupted);
-            }
-            other => return Ok(other?),
-        }
-    }
-}
-
 /// Sets the index of a cache aside that turned out to be damaged, so that a new one is begun.
 ///
 /// # Errors
@@ -627,22 +423,4 @@ async fn wait_for_lock(
 pub async fn set_index_aside(folder: &Path) -> Result<PathBuf, CacheError> {
     let _opening = lock_for_opening(folder, &CacheAccess::Inspect.open_wait()).await?;
     index::set_aside(&folder.join("index.db"))
-}
-
-/// Makes a folder a cache: from then on, and only then, is anything of it removed. It also tells
-/// backups that it need not be kept, and git that it is not its business.
-async fn write_tag(folder: &Path, wait: &CacheLockWait) -> Result<(), CacheError> {
-    // Another who begins at the same time may have done it by now.
-    let _marking = lock_for_opening(folder, wait).await?;
-    if is_cache_folder(folder)? {
-        return Ok(());
-    }
-    nofollow::write_atomically(&folder.join(TAG_NAME), TAG.as_bytes())?;
-    let ignored = folder.join(".gitignore");
-    if nofollow::stat(&ignored)?.is_none() {
-        nofollow::write_atomically(&ignored, b"*\n")?;
-    }
-    // What comes into the folder from here on must not outlive the mark in a power cut.
-    fs::Barrier::open(folder)?.wait(folder)?;
-    Ok(())
 }

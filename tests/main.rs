@@ -43,6 +43,7 @@ mod parquet_statistics;
 mod partitioned;
 mod places;
 mod planning;
+mod polish;
 mod project;
 mod publish;
 mod reasons;

@@ -188,3 +188,17 @@ pub(crate) fn read(sandbox: &Sandbox, name: &str) -> Read {
         rows: metadata.num_rows,
     }
 }
+
+/// The columns of [`orders`].
+pub(crate) const ORDERS: &str = "[('id', pa.int64()), ('Order Total', pa.decimal128(10, 2)), ('state', pa.string()), ('day', pa.date32()), ('secret', pa.string())]";
+
+/// Ten orders in two files.
+pub(crate) fn orders(sandbox: &Sandbox) {
+    for (name, first) in [("a", 0), ("b", 5)] {
+        let rows = format!(
+            "[{{'id': i, 'Order Total': decimal.Decimal(i * 150).scaleb(-2), 'state': None if i % 4 == 3 else 'PAID' if i % 2 else 'sent', \
+             'day': datetime.date(2026, 1, 1 + i), 'secret': 'x'}} for i in range({first}, {first} + 5)]"
+        );
+        super::peers::parquet(sandbox, &format!("home/{name}.parquet"), ORDERS, &rows);
+    }
+}

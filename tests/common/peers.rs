@@ -120,3 +120,32 @@ pub(crate) fn parquet(sandbox: &Sandbox, name: &str, schema: &str, rows: &str) {
     );
     assert_success(&run(&lines, &[path.as_os_str()]));
 }
+
+/// What DuckDB reads of the parts: its columns with their types, and the rows.
+pub(crate) fn read_folder(sandbox: &Sandbox, folder: &str, order: &str) -> (String, Vec<String>) {
+    let lines = format!(
+        "import sys, duckdb\n\
+         found = duckdb.sql(\"select * from '\" + sys.argv[1] + \"/*.parquet' order by {order}\")\n\
+         print(', '.join(f'{{name}} {{kind}}' for name, kind in zip(found.columns, found.types)))\n\
+         for row in found.project('columns(*)::varchar').fetchall(): print('|'.join('' if value is None else str(value) for value in row))"
+    );
+    let read = run(&lines, &[sandbox.path(folder).as_os_str()]);
+    assert_success(&read);
+    let text = String::from_utf8_lossy(&read.stdout).into_owned();
+    let mut lines = text.lines().map(String::from);
+    (lines.next().unwrap_or_default(), lines.collect())
+}
+
+/// SHA-256 of a text, as another program has it.
+pub(crate) fn sha256(text: &str) -> String {
+    let lines = "import sys, hashlib; print(hashlib.sha256(sys.argv[1].encode()).hexdigest())";
+    let made = run(lines, &[text.as_ref()]);
+    String::from_utf8_lossy(&made.stdout).trim().to_string()
+}
+
+/// The day of today in UTC, by another clock.
+pub(crate) fn today() -> String {
+    let lines = "import datetime; print(datetime.datetime.now(datetime.timezone.utc).date())";
+    let said = run(lines, &[]).stdout;
+    String::from_utf8_lossy(&said).trim().to_string()
+}
