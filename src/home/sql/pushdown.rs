@@ -13,26 +13,31 @@ use crate::connection::calendar::{self, MICROS_PER_DAY};
 use crate::connection::types::{ColumnType, SqlColumn};
 use crate::home::{Comparison, RowTest, TestValue};
 
-/// A statement has no more values than these to compare with.
-const MAX_VALUES: usize = 500;
+/// A statement has no more comparisons than these: SQLite walks down chains of them.
+const MAX_COMPARISONS: usize = 300;
 
 impl SqlHome {
-    /// The condition that rows of a table meet by the first of these tests, as SQL. A query is read
-    /// as it is: it has an order of its own, which it would lose.
+    /// The condition that rows of a table meet by the first of these tests, as SQL.
+    ///
+    /// A query is read as it is: it has an order of its own, which it would lose. So is a view: what
+    /// computes its columns might be asked of rows that it leaves out, and fail; tables are told from
+    /// views by their primary key. And so is a table with a watermark: which rows are settled hangs
+    /// on all of them.
     pub(super) fn pushed_condition(
         &self,
         engine: &dyn ReadEngine,
         described: &TableDescription,
         tests: &[RowTest],
     ) -> Option<String> {
-        if matches!(self.relation, Relation::Query(_)) {
+        let is_query = matches!(self.relation, Relation::Query(_));
+        if is_query || described.primary_key.is_empty() || self.watermark.is_some() {
             return None;
         }
         let mut writer = ConditionWriter {
             home: self,
             engine,
             described,
-            values: 0,
+            comparisons: 0,
         };
         let conditions: Vec<String> = tests.iter().map_while(|test| writer.test(test)).collect();
         (!conditions.is_empty()).then(|| conditions.join(" AND "))
@@ -43,8 +48,8 @@ struct ConditionWriter<'a> {
     home: &'a SqlHome,
     engine: &'a dyn ReadEngine,
     described: &'a TableDescription,
-    /// How many values there are up to here.
-    values: usize,
+    /// How many comparisons there are up to here.
+    comparisons: usize,
 }
 
 impl ConditionWriter<'_> {
@@ -63,6 +68,7 @@ impl ConditionWriter<'_> {
                 Some(self.with_others(tested, &name, condition))
             }
             RowTest::IsNull(column) => {
+                self.count()?;
                 let (column, tested) = self.column(column)?;
                 // What has no place in its column is null then.
                 if self.home.on_invalid == OnInvalid::Null {
@@ -72,6 +78,7 @@ impl ConditionWriter<'_> {
                 Some(self.with_others(tested, &name, format!("{name} IS NULL")))
             }
             RowTest::IsNotNull(column) => {
+                self.count()?;
                 let (column, _) = self.column(column)?;
                 let name = self.engine.dialect().quote_name(&column.name);
                 Some(format!("{name} IS NOT NULL"))
@@ -137,6 +144,12 @@ impl ConditionWriter<'_> {
         Some(self.with_others(tested, &name, condition))
     }
 
+    /// One more comparison; `None` where there are too many.
+    fn count(&mut self) -> Option<()> {
+        self.comparisons += 1;
+        (self.comparisons <= MAX_COMPARISONS).then_some(())
+    }
+
     /// A column that is read, and what its values are compared as.
     fn column(&self, name: &str) -> Option<(SqlColumn, TestedType)> {
         let columns = &self.described.columns;
@@ -162,10 +175,7 @@ impl ConditionWriter<'_> {
         comparison: Comparison,
         value: &TestValue,
     ) -> Option<String> {
-        self.values += 1;
-        if self.values > MAX_VALUES {
-            return None;
-        }
+        self.count()?;
         let text = |wanted: ColumnType| match value {
             TestValue::Text(text) => Some(text),
             TestValue::Typed(of, text) if *of == wanted => Some(text),
@@ -186,8 +196,7 @@ impl ConditionWriter<'_> {
             // that they tell apart are two.
             TestedType::Text => {
                 let text = text(ColumnType::Text)?;
-                let is_plain = text.bytes().all(|byte| matches!(byte, 0x20..0x7f));
-                (comparison == Comparison::Equal && is_plain)
+                (comparison == Comparison::Equal && is_plain(text))
                     .then(|| self.engine.dialect().quote_text(text))
             }
             TestedType::Date => {
@@ -212,6 +221,13 @@ impl ConditionWriter<'_> {
             }
         }
     }
+}
+
+/// True for a text that is the same in every character set and mode of a server: some have other
+/// letters in place of `@[\\]^{|}~` and of the backtick, and some take an empty text for null.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b' '..=b'?' | b'_');
+    !text.is_empty() && text.bytes().all(is_plain)
 }
 
 /// Microseconds since 1970 of a text that says a clock's zone, or does not.
