@@ -6,6 +6,7 @@ pub(crate) mod arrays;
 pub mod batch;
 pub mod canonical_schema;
 mod column_tree;
+pub mod csv;
 mod error;
 pub mod ipc;
 pub mod parquet;

@@ -33,6 +33,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use bound::{BoundShape, ShapedRows};
+pub(crate) use cast::{cast_texts, check_text_castable};
+pub(crate) use error::nearest_column;
 pub use error::{RowError, ShapeError};
 pub use expression::{Expression, SyntaxError};
 pub use folder_filter::FolderFilter;

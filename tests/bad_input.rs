@@ -145,7 +145,12 @@ fn files_that_are_not_sound_are_named() {
 /// Files that are not parquet, each with words that the error must have and that its hint must
 /// have.
 const FOREIGN: &[(&str, &[u8], &str, &str)] = &[
-    ("a.csv", b"id,total\n1,2\n", "it is a CSV file", "parquet"),
+    (
+        "a.csv",
+        b"id,total\n1,2\n",
+        "it is a CSV file",
+        "{type: csv}",
+    ),
     (
         "a.db",
         b"SQLite format 3\0\x10\0\x01\x01",
@@ -212,7 +217,10 @@ fn files_of_other_formats_are_called_by_their_name() {
     sandbox.write("home/a.csv", "id\n1\n");
     let ran = sandbox.run(&["check"]);
     assert!(
-        ran.code == 1 && ran.text.contains("hint: CSV is not read"),
+        ran.code == 1
+            && ran
+                .text
+                .contains("hint: CSV is another format: home: {type: csv} reads it"),
         "{}",
         ran.text
     );

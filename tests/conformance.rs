@@ -7,7 +7,10 @@ mod storage;
 mod store;
 mod uncounted;
 
+use std::sync::Arc;
+
 use hygge::error::Error;
+use hygge::flow::factory::formats;
 use hygge::format::batch::RecordBatch;
 use hygge::format::{Compression, Format, FormatError, InputFiles, OpenFile, PartPieces};
 use hygge::storage::Location;
@@ -19,6 +22,11 @@ impl InputFiles for OnlyFile {
     fn open(&self, _: usize) -> Result<OpenFile, Error> {
         Ok(OpenFile::new(&self.0)?)
     }
+}
+
+/// The formats that write too: what they write is read as it was.
+fn written_formats() -> impl Iterator<Item = Arc<dyn Format>> {
+    formats().filter(|format| format.writer().is_some())
 }
 
 /// A file of these batches.

@@ -18,8 +18,9 @@ const BLOCKS: &[(&str, &str)] = &[
     ("### An entity", "/$defs/entity"),
     ("### A pattern of entities", "/$defs/pattern"),
     ("## `home` of files", "/$defs/home/anyOf/0"),
-    ("## `home` of another flow", "/$defs/home/anyOf/2"),
-    ("## `home` in a database", "/$defs/home/anyOf/3"),
+    ("### A home of CSV", "/$defs/home/anyOf/2"),
+    ("## `home` of another flow", "/$defs/home/anyOf/3"),
+    ("## `home` in a database", "/$defs/home/anyOf/4"),
     ("### A slice", "/$defs/slice"),
     ("### A probe", "/$defs/probe"),
     ("### A watermark", "/$defs/watermark"),
@@ -49,10 +50,10 @@ fn table(schema: &Value, place: &str) -> String {
         .as_object()
         .expect("keys");
     // What all files have is said of parquet.
-    let usual = if place == "/$defs/store/anyOf/1" {
-        &schema["$defs"]["store"]["anyOf"][0]["properties"]
-    } else {
-        &Value::Null
+    let usual = match place {
+        "/$defs/store/anyOf/1" => &schema["$defs"]["store"]["anyOf"][0]["properties"],
+        "/$defs/home/anyOf/2" => &schema["$defs"]["home"]["anyOf"][0]["properties"],
+        _ => &Value::Null,
     };
     for (key, said) in properties
         .iter()

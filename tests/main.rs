@@ -10,6 +10,7 @@ mod cache;
 mod common;
 mod config;
 mod conformance;
+mod csv;
 mod damage;
 mod differing_files;
 mod docs;

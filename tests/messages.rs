@@ -128,9 +128,9 @@ fn types_that_hygge_does_not_know_are_one_message() {
         &phantom,
     );
     wrong(
-        &flow("{type: csv, path: in, delimiter: \";\"}"),
+        &flow("{type: avro, path: in, delimiter: \";\"}"),
         1,
-        &["unknown type \"csv\"", "CSV is not read from files here"],
+        &["unknown type \"avro\"", "Avro is not read from files here"],
         &phantom,
     );
     wrong(

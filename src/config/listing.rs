@@ -36,10 +36,14 @@ pub(super) const GLOB_CHARS: [char; 4] = ['*', '?', '[', '{'];
 /// Endings of files of Arrow IPC.
 pub const ARROW_EXTENSIONS: &[&str] = &["arrow", "arrows", "feather", "ipc"];
 
+/// Endings of files of CSV.
+pub const CSV_EXTENSIONS: &[&str] = &["csv", "tsv", "psv"];
+
 /// Endings that files of a format also have, in small letters.
 pub const FORMAT_EXTENSIONS: &[(&str, &[&str])] = &[
     ("parquet", &["parquet", "parq", "pq", "par"]),
     ("arrow", ARROW_EXTENSIONS),
+    ("csv", CSV_EXTENSIONS),
 ];
 
 /// Refuses a pattern that finds nothing or means something else.

@@ -18,6 +18,7 @@ use crate::config::node::{Key, Node, NodeValue as Written};
 use crate::config::problem::{Problem, Problems, SourceFiles, Span, closest_match};
 use crate::connection::Databases;
 use crate::format::Format;
+use crate::format::csv::{Csv, CsvHomeFields};
 use crate::format::ipc::{Ipc, IpcStoreFields};
 use crate::format::parquet::{Parquet, ParquetStoreFields};
 use crate::format::sniff::sniff_extension;
@@ -46,6 +47,14 @@ const FORMATS: &[FormatEntry] = &[
             |node, name, problems| Some(Arc::new(Ipc::from_block(node, name, problems)?)),
             || Arc::new(Ipc::default()),
         )),
+    },
+    FormatEntry {
+        id: "csv",
+        home: FormatOptions::with_keys::<CsvHomeFields>(
+            |node, name, problems| Some(Arc::new(Csv::from_block(node, name, problems)?)),
+            || Arc::new(Csv::default()),
+        ),
+        store: None,
     },
 ];
 
@@ -558,6 +567,10 @@ fn unknown_type(
     }
     if has_connection || SCHEMES.contains(&text.as_str()) {
         return problem.with_hint("which database it is stands in the URL of its connection: {connection: NAME, table: TABLE}, without type");
+    }
+    if FORMATS.iter().any(|format| format.id == text) {
+        let kind = text.to_uppercase();
+        return problem.with_hint(format!("{kind} is only read: give the store another type"));
     }
     if let Some(format) = FORMATS.iter().find(|format| {
         (format.home.default)()

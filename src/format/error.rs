@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::sniff::ForeignFile;
 use crate::error::{Error, ErrorKind};
 use crate::fs::FsError;
-use crate::shape::{RowError, ShapeError};
+use crate::shape::{RowError, ShapeError, nearest_column};
 
 /// Why a format cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,28 @@ pub enum FormatError {
         format: &'static str,
         /// What it seems to be.
         foreign: ForeignFile,
+    },
+    /// A line of a file is not what its format says.
+    #[error("{}: line {line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key of the home names a column that a file does not have.
+    #[error("{} has no column {column}, which {key} of its home names", path.display())]
+    UnknownColumn {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// The column.
+        column: String,
+        /// Those that it has.
+        columns: Vec<String>,
     },
     /// Some columns would not arrive as they were.
     #[error("{} cannot be decoded without changing it: column {column}: {reason}", path.display())]
@@ -167,6 +189,9 @@ impl FormatError {
             Self::Unsound { .. } => Some(
                 "write the file again, or move it out of the home; a name that begins with _ is not read",
             ),
+            Self::Line { .. } => Some(
+                "mend the line, or say by keys of the home how its files are written (delimiter, quote, header, null_values, types)",
+            ),
             Self::Foreign { foreign, .. } => Some(foreign.hint),
             Self::NoCanonicalType { .. } => {
                 Some("give the home files without the column, or the store the format of the home")
@@ -197,6 +222,15 @@ impl From<FormatError> for Error {
         match error {
             FormatError::Input(error) => return error,
             FormatError::Shape(error) => return error.into(),
+            FormatError::UnknownColumn {
+                ref column,
+                ref columns,
+                ..
+            } => {
+                let names = columns.iter().map(String::as_str).collect();
+                let hint = nearest_column(column, &names);
+                return Self::new(ErrorKind::Flow, error).with_hint(hint);
+            }
             _ => {}
         }
         let kind = if matches!(error, FormatError::Interrupted) {

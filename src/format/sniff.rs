@@ -14,22 +14,33 @@ pub struct ForeignFile {
 impl ForeignFile {
     /// True for a format that is read, where it is asked for.
     pub fn is_supported(&self) -> bool {
-        [PARQUET, ARROW].contains(&self.hint)
+        [PARQUET, ARROW, CSV].contains(&self.hint)
+    }
+
+    /// True for texts that may be CSV, whatever else they look like.
+    pub fn may_be_csv(&self) -> bool {
+        [CSV_FILE, JSON_FILE, TEXT_FILE, LATIN_FILE].contains(&self.description)
     }
 }
 
 /// How many bytes from the beginning say what a file is.
 pub const SNIFF_LEN: usize = 4096;
 
-const NOT_READ: &str = "hygge reads parquet and Arrow IPC files, and databases by connections: make it a parquet file, or choose other files by glob";
+const NOT_READ: &str = "hygge reads parquet, Arrow IPC and CSV files, and databases by connections: make it a parquet file, or choose other files by glob";
 const UNPACK: &str =
     "hygge reads files as they are, without another packing around them: unpack it";
 const PARQUET: &str = "home: {type: parquet} reads it";
 const ARROW: &str = "home: {type: ipc} reads it";
+const CSV: &str = "home: {type: csv} reads it";
 const AGAIN: &str = "write or fetch the file again, or move it out of the home; a name that begins with _ is not read";
 const DATABASE: &str = "a SQLite file is read as a database: connections: {shop: {url: \"sqlite:shop.db\"}}, and home: {connection: shop, table: orders}";
 const KEYS: &str =
     "hygge has no keys: give the home files that are not encrypted, or move it out of the home";
+
+const CSV_FILE: &str = "a CSV file, as it seems";
+const TEXT_FILE: &str = "a text, as it seems";
+const LATIN_FILE: &str = "a text, as it seems (CSV?)";
+const JSON_FILE: &str = "a JSON file, as it seems";
 
 /// Signs at the beginning of files.
 const SIGNATURES: &[(&[u8], &str, &str)] = &[
@@ -125,7 +136,7 @@ fn sniff_text(head: &[u8]) -> Option<ForeignFile> {
                 .iter()
                 .any(|byte| *byte < 32 && !b"\t\r\n".contains(byte)) =>
         {
-            return found("a text, as it seems (CSV?)", NOT_READ);
+            return found(LATIN_FILE, NOT_READ);
         }
         Err(_) => return None,
     };
@@ -143,7 +154,7 @@ fn sniff_text(head: &[u8]) -> Option<ForeignFile> {
         return found("an XML document, as servers send with an error", AGAIN);
     }
     if start.starts_with(['{', '[']) {
-        return found("a JSON file, as it seems", NOT_READ);
+        return found(JSON_FILE, NOT_READ);
     }
     let mut lines = whole.lines().filter(|line| !line.trim().is_empty());
     let (first, second) = (lines.next().unwrap_or_default(), lines.next());
@@ -152,14 +163,11 @@ fn sniff_text(head: &[u8]) -> Option<ForeignFile> {
         // The second line may be cut, or have a sign within quotes.
         count(first) > 0 && second.is_none_or(|second| count(second) > 0)
     });
-    found(
-        if is_table {
-            "a CSV file, as it seems"
-        } else {
-            "a text, as it seems"
-        },
-        NOT_READ,
-    )
+    if is_table {
+        found(CSV_FILE, CSV)
+    } else {
+        found(TEXT_FILE, NOT_READ)
+    }
 }
 
 /// What files of an ending are that hygge does not read.
@@ -172,7 +180,7 @@ pub fn sniff_extension(name: &str) -> Option<ForeignFile> {
     };
     let (_, ending) = name.rsplit_once('.')?;
     match ending.to_ascii_lowercase().as_str() {
-        "csv" | "tsv" | "psv" => found("CSV", NOT_READ),
+        ending if listing::CSV_EXTENSIONS.contains(&ending) => found("CSV", CSV),
         "json" | "jsonl" | "ndjson" => found("JSON", NOT_READ),
         "db" | "sqlite" | "sqlite3" | "db3" => found("SQLite", DATABASE),
         "duckdb" => found("DuckDB", NOT_READ),

@@ -63,6 +63,25 @@ pub(super) fn check_castable(from: &ArrowDataType, to: &ArrowDataType) -> Result
     ))
 }
 
+/// Fails where no text can be a value of a type.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) fn check_text_castable(to: &ArrowDataType) -> Result<(), String> {
+    check_castable(&ArrowDataType::Utf8View, to)
+}
+
+/// The values that texts are of a type.
+///
+/// # Errors
+/// The first row whose text is none, and what is wrong with it.
+pub(crate) fn cast_texts(
+    texts: &dyn Array,
+    to: &ArrowDataType,
+) -> Result<Box<dyn Array>, (usize, String)> {
+    cast(texts, to).map_err(|error| (error.row, error.describe(to)))
+}
+
 /// The same values as an array of another type.
 ///
 /// # Errors

@@ -62,7 +62,7 @@ pub(super) fn unknown_column(name: &str, known: &BTreeSet<&str>) -> ShapeError {
 }
 
 /// Which of these columns may be meant by a name.
-pub(super) fn nearest_column(name: &str, known: &BTreeSet<&str>) -> String {
+pub(crate) fn nearest_column(name: &str, known: &BTreeSet<&str>) -> String {
     match closest_match(name, known.iter().copied()) {
         Some(near) => format!("did you mean {near}?"),
         None => {

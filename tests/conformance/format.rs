@@ -25,7 +25,7 @@ use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, TimeUnit};
 use polars_arrow::types::NativeType;
 
-use super::{OnlyFile, decode, encode};
+use super::{OnlyFile, decode, encode, written_formats};
 
 /// Rows of a batch.
 const ROWS: usize = 9;
@@ -310,7 +310,7 @@ fn all(batches: Vec<RecordBatch>) -> RecordBatch {
 fn what_is_written_is_read_as_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("x");
-    for format in formats() {
+    for format in written_formats() {
         for compression in compressions(format.as_ref()) {
             let what = format!("{} {}", format.id(), compression.name);
             write(format.as_ref(), compression, &[batch(), batch()], &path);
@@ -391,7 +391,7 @@ fn what_is_written_is_read_as_it_was() {
 fn every_format_becomes_every_other() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, made) = (folder.path().join("x"), folder.path().join("y"));
-    for home in formats() {
+    for home in written_formats() {
         write(
             home.as_ref(),
             compressions(home.as_ref())[0],
@@ -399,7 +399,7 @@ fn every_format_becomes_every_other() {
             &path,
         );
         let layout = home.reader().inspect(&opened(&path)).expect("a layout");
-        for format in formats() {
+        for format in written_formats() {
             let what = format!("{} to {}", home.id(), format.id());
             let compression = Compression {
                 name: "keep",
@@ -464,9 +464,9 @@ fn every_format_becomes_every_other() {
 fn what_is_cut_off_or_something_else_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("x");
-    for format in formats() {
+    for format in written_formats() {
         let mut refused = vec![Vec::new(), b"id,total\n1,2\n".to_vec(), vec![0; 4096]];
-        for other in formats() {
+        for other in written_formats() {
             write(
                 other.as_ref(),
                 compressions(other.as_ref())[0],
@@ -545,7 +545,7 @@ fn heads_of_messages_are_read_once_for_all_parts_of_a_file() {
     let home = home.as_ref();
     let compression = compressions(home)[0];
     write(home, compression, &vec![batch(); BATCHES], &path);
-    for format in formats() {
+    for format in written_formats() {
         let target = OutputSpec {
             format: format.clone(),
             compression: compressions(format.as_ref())[0],

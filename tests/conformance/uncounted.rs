@@ -18,7 +18,6 @@ use hygge::execute::job::JobSpec;
 use hygge::execute::part_task::PartTask;
 use hygge::fingerprint::Fingerprint;
 use hygge::flow::Flow;
-use hygge::flow::factory::formats;
 use hygge::format::batch::RecordBatch;
 use hygge::format::{
     Compression, FileColumn, Format, FormatError, Layout, OpenFile, PartPieces, Passthrough, Piece,
@@ -34,7 +33,7 @@ use hygge::plan::work::{FlowWork, WorkSource};
 use hygge::plan::{HashProgress, PlanRequest, Planner};
 use hygge::publish::assemble;
 
-use super::encode;
+use super::{encode, written_formats};
 use crate::common::sandbox::{Sandbox, built};
 
 type Keyed = Vec<Vec<(Fingerprint, PartRecord)>>;
@@ -254,8 +253,8 @@ impl Bench {
 
 /// Each format as a home and each as a store, with and without packing.
 fn for_each_pair(each: impl Fn(&str, &Sandbox, Arc<dyn Format>)) {
-    for home in formats() {
-        for target in formats() {
+    for home in written_formats() {
+        for target in written_formats() {
             for asked in ["", ", rows_per_file: 4"] {
                 let what = format!("{} to {}{asked}", home.id(), target.id());
                 let sandbox = Sandbox::new(&format!(

@@ -1,0 +1,363 @@
+//! CSV, as a home: texts in lines, of which the config says what else they are.
+//!
+//! A value is a text unless `types` gives its column a type, and then it is exactly that or an error
+//! with its line: nothing is guessed. How many rows a file has, only reading it tells.
+
+mod decode;
+mod records;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::batch::RecordBatch;
+use super::canonical_schema::{leaves, write_field};
+use super::sniff::{SNIFF_LEN, sniff_content};
+use super::{
+    FileColumn, Format, FormatError, Layout, OpenFile, PartPieces, Passthrough, Reader, Writer,
+};
+use crate::config::block_reader::read_block;
+use crate::config::node::Node;
+use crate::config::problem::{Problem, Problems};
+use crate::config::value_types::StringList;
+use crate::config::{Settings, listing};
+use crate::connection::types::{ColumnType, SIMPLE_TYPES, read_types};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::shape::check_text_castable;
+
+use records::{Record, RecordReader};
+
+/// What errors call it.
+const NAME: &str = "CSV";
+
+/// The word for fields that never stand in quotes.
+const NO_QUOTE: &str = "none";
+
+/// What a home of CSV may say besides what all files have.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "csv", deny_unknown_fields)]
+pub struct CsvHomeFields {
+    /// The character between fields.
+    #[schemars(example = &";", extend("default" = ","))]
+    delimiter: Option<String>,
+    /// The character around fields that have delimiters or ends of lines in them, where it is written twice; `none` where fields never stand in quotes.
+    #[schemars(example = &"none", extend("default" = "\""))]
+    quote: Option<String>,
+    /// True where the first line has the names of the columns; else they are `column_1`, `column_2` and so on.
+    #[schemars(example = false, extend("default" = true))]
+    header: Option<bool>,
+    /// What is null besides a field on which nothing stands. A field in quotes is never null.
+    #[schemars(example = json!(["NA", "n/a"]), extend("x-default" = "nothing else"))]
+    null_values: Option<StringList>,
+    /// Types of columns; a column that is not named is a text.
+    #[schemars(example = json!({ "id": "int64", "total": "decimal(12,2)" }), extend("x-default" = "text", "x-type" = "map of types"))]
+    types: Option<BTreeMap<String, String>>,
+}
+
+/// How files are written, and what their columns are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct CsvOptions {
+    delimiter: u8,
+    quote: Option<u8>,
+    has_header: bool,
+    null_values: Vec<String>,
+    types: BTreeMap<String, ColumnType>,
+}
+
+impl Default for CsvOptions {
+    fn default() -> Self {
+        Self {
+            delimiter: b',',
+            quote: Some(b'"'),
+            has_header: true,
+            null_values: Vec::new(),
+            types: BTreeMap::new(),
+        }
+    }
+}
+
+/// CSV.
+#[derive(Clone, Debug, Default)]
+pub struct Csv {
+    options: CsvOptions,
+}
+
+impl Csv {
+    /// Reads the options of a home's block.
+    pub fn from_block(node: &Node, name: &str, problems: &mut Problems) -> Option<Self> {
+        let fields: CsvHomeFields = read_block(node, name, &[], problems)?;
+        let default = CsvOptions::default();
+        let mut is_sound = true;
+        let mut sign = |key: &str, text: Option<String>| {
+            let text = text?;
+            let is_sign = |byte: u8| byte.is_ascii() && !b"\0\r\n".contains(&byte);
+            if let [byte] = text.as_bytes()
+                && is_sign(*byte)
+            {
+                return Some(*byte);
+            }
+            let message = format!("{key} of {name} is {text:?}");
+            let problem = Problem::new(node.span_of(key), message, "expected one ASCII character");
+            problems.push(problem.with_hint("a tab is written \"\\t\""));
+            is_sound = false;
+            None
+        };
+        let delimiter = sign("delimiter", fields.delimiter).unwrap_or(default.delimiter);
+        let quote = match fields.quote.as_deref() {
+            Some(NO_QUOTE) => None,
+            _ => sign("quote", fields.quote).or(default.quote),
+        };
+        if quote == Some(delimiter) {
+            let message = format!("quote and delimiter of {name} are the same");
+            problems.push(Problem::new(
+                node.span_of("delimiter"),
+                message,
+                "expected two different characters",
+            ));
+            is_sound = false;
+        }
+        let words = SIMPLE_TYPES.iter().map(|(word, _)| *word);
+        let words = words.chain(["decimal(12,2)"]);
+        let types = read_types(fields.types, (node, "types"), name, words, problems)?;
+        for (column, kind) in &types {
+            if let Err(reason) = check_text_castable(&kind.to_arrow()) {
+                let at = node.get("types");
+                let at = at.map_or(node.at, |types| types.span_of(column));
+                let message = format!("types of {name} gives the column {column} the type {kind}");
+                let problem = Problem::new(at, message, "expected a type whose values are texts");
+                problems.push(problem.with_hint(reason));
+                is_sound = false;
+            }
+        }
+        is_sound.then_some(Self {
+            options: CsvOptions {
+                delimiter,
+                quote,
+                has_header: fields.header.unwrap_or(default.has_header),
+                null_values: fields.null_values.map(|words| words.0).unwrap_or_default(),
+                types,
+            },
+        })
+    }
+
+    /// The columns of a file, all of them.
+    fn all_columns(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
+        let read = source.head.get_or_read(|| {
+            check_not_foreign(source)?;
+            let mut reader = RecordReader::new(source.bytes.as_ref(), &self.options);
+            let mut first = Record::default();
+            let is_there = reader
+                .next(&mut first)
+                .map_err(|error| of_record(source, error))?;
+            if !is_there {
+                return Err(unsound(source, "it has no line".into()));
+            }
+            self.columns_of(source, &first)
+        })?;
+        Ok((*read).clone())
+    }
+
+    /// The columns of a file that begins with this record.
+    fn columns_of(&self, source: &OpenFile, first: &Record) -> Result<ArrowSchema, FormatError> {
+        let fields = first.fields().map_err(|error| of_record(source, error))?;
+        let mut columns = ArrowSchema::default();
+        for (number, (value, _)) in (1..).zip(fields) {
+            let name = if self.options.has_header {
+                value.to_string()
+            } else {
+                format!("column_{number}")
+            };
+            if name.trim().is_empty() {
+                let reason = format!("column {number} has no name in its header");
+                return Err(of_line(source, first.line, reason));
+            }
+            let dtype = self.options.types.get(&name).map(ColumnType::to_arrow);
+            let dtype = dtype.unwrap_or(ArrowDataType::Utf8View);
+            let field = Field::new(name.as_str().into(), dtype, true);
+            if columns.insert(name.as_str().into(), field).is_some() {
+                let reason = format!("its header names two columns {name}");
+                return Err(of_line(source, first.line, reason));
+            }
+        }
+        let mut types = self.options.types.keys();
+        if let Some(unknown) = types.find(|name| columns.get(name.as_str()).is_none()) {
+            let path = source.path.clone();
+            let names = columns.iter_names().map(|name| name.to_string());
+            return Err(FormatError::UnknownColumn {
+                path,
+                key: "types",
+                column: unknown.clone(),
+                columns: names.collect(),
+            });
+        }
+        Ok(columns)
+    }
+}
+
+impl Format for Csv {
+    fn id(&self) -> &'static str {
+        "csv"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        listing::CSV_EXTENSIONS
+    }
+
+    /// Version 1: the first.
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn output_version(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> Settings {
+        let (options, default) = (&self.options, CsvOptions::default());
+        let mut settings = Settings::new();
+        let text = |byte: u8| json!(char::from(byte).to_string());
+        if options.delimiter != default.delimiter {
+            settings.insert("delimiter", text(options.delimiter));
+        }
+        if options.quote != default.quote {
+            let quote = options.quote.map_or_else(|| json!(NO_QUOTE), text);
+            settings.insert("quote", quote);
+        }
+        if !options.has_header {
+            settings.insert("header", json!(false));
+        }
+        if !options.null_values.is_empty() {
+            settings.insert("null_values", json!(options.null_values));
+        }
+        if !options.types.is_empty() {
+            settings.insert("types", json!(options.types));
+        }
+        settings
+    }
+
+    fn reader(&self) -> &dyn Reader {
+        self
+    }
+
+    fn writer(&self) -> Option<&dyn Writer> {
+        None
+    }
+
+    fn passthrough(&self) -> Option<&dyn Passthrough> {
+        None
+    }
+}
+
+impl Reader for Csv {
+    fn inspect(&self, source: &OpenFile) -> Result<Layout, FormatError> {
+        let columns = self.arrow_schema(source)?;
+        let fields: Vec<&Field> = columns.iter_values().collect();
+        let mut sorted = fields.clone();
+        sorted.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(Layout {
+            rows: None,
+            groups: Vec::new(),
+            stored_digest: digest("csv", &fields),
+            compressions: BTreeSet::new(),
+            container: String::new(),
+            encrypted: false,
+            logical_digest: digest("csv in order", &fields),
+            column_set_digest: digest("csv in any order", &sorted),
+            packing_digest: None,
+        })
+    }
+
+    fn check_readable(&self, _: &OpenFile) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    fn arrow_schema(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
+        let columns = self.all_columns(source)?;
+        let wanted = columns.into_iter().map(|(_, field)| field);
+        let wanted = wanted.filter(|field| source.has_column(&field.name));
+        Ok(wanted.map(|field| (field.name.clone(), field)).collect())
+    }
+
+    fn column_names(&self, source: &OpenFile) -> Result<Vec<String>, FormatError> {
+        let columns = self.arrow_schema(source)?;
+        Ok(columns.iter_names().map(|name| name.to_string()).collect())
+    }
+
+    fn columns(&self, source: &OpenFile) -> Result<Vec<FileColumn>, FormatError> {
+        Ok(leaves(&self.arrow_schema(source)?))
+    }
+
+    fn schema_difference(
+        &self,
+        one: &OpenFile,
+        other: &OpenFile,
+    ) -> Result<Option<String>, FormatError> {
+        let (ours, theirs) = (self.arrow_schema(one)?, self.arrow_schema(other)?);
+        let missing = theirs.iter_names().find(|name| ours.get(name).is_none());
+        let besides = ours.iter_names().find(|name| theirs.get(name).is_none());
+        Ok(missing
+            .map(|name| format!("column {name} is missing"))
+            .or_else(|| besides.map(|name| format!("column {name} is only here"))))
+    }
+
+    fn decode(
+        &self,
+        part: &PartPieces<'_>,
+        each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+    ) -> Result<u64, FormatError> {
+        decode::decode(self, part, each)
+    }
+}
+
+fn digest(what: &str, fields: &[&Field]) -> Fingerprint {
+    let mut writer = KeyWriter::new(KeyKind::Schema);
+    writer.text(what).count(fields.len());
+    fields
+        .iter()
+        .for_each(|field| write_field(field, &mut writer));
+    writer.finish()
+}
+
+/// Refuses what begins as a file of another kind does.
+fn check_not_foreign(source: &OpenFile) -> Result<(), FormatError> {
+    let failed = FormatError::for_action("read", &source.path);
+    let size = usize::try_from(source.version()?.size()).unwrap_or(SNIFF_LEN);
+    let mut head = vec![0; size.min(SNIFF_LEN)];
+    source.bytes.read_exact_at(&mut head, 0).map_err(failed)?;
+    match sniff_content(&head).filter(|found| !found.may_be_csv()) {
+        None => Ok(()),
+        Some(foreign) => Err(FormatError::Foreign {
+            path: source.path.clone(),
+            format: NAME,
+            foreign,
+        }),
+    }
+}
+
+fn unsound(source: &OpenFile, reason: String) -> FormatError {
+    FormatError::Unsound {
+        path: source.path.clone(),
+        format: NAME,
+        reason,
+    }
+}
+
+/// The error of a line.
+fn of_line(source: &OpenFile, line: u64, reason: String) -> FormatError {
+    FormatError::Line {
+        path: source.path.clone(),
+        line,
+        reason,
+    }
+}
+
+fn of_record(source: &OpenFile, error: records::RecordError) -> FormatError {
+    match error {
+        records::RecordError::Unsound { line, reason } => of_line(source, line, reason),
+        records::RecordError::Read(error) => FormatError::for_action("read", &source.path)(error),
+    }
+}

@@ -1,0 +1,150 @@
+//! Rows of CSV as arrays: texts first, then what the config says they are.
+
+use std::sync::Arc;
+
+use polars_arrow::array::{Array, MutableBinaryViewArray};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema};
+
+use super::records::{Record, RecordReader};
+use super::{Csv, of_line, of_record};
+use crate::format::batch::RecordBatch;
+use crate::format::{FormatError, OpenFile, PartPieces, Reader};
+use crate::shape::cast_texts;
+
+/// How many rows are handed on at once.
+const BATCH_ROWS: usize = 1 << 16;
+
+/// About how many bytes of values are enough for a batch.
+const BATCH_BYTES: usize = 16 << 20;
+
+/// Hands the rows of files on; gives how many there are.
+pub(super) fn decode(
+    csv: &Csv,
+    part: &PartPieces<'_>,
+    each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+) -> Result<u64, FormatError> {
+    let mut rows = 0;
+    for piece in part.pieces {
+        let source = part.inputs.open(piece.file)?;
+        let mut batches = Batches::new(csv, &source)?;
+        while let Some(batch) = batches.next()? {
+            if part.interrupted.is_cancelled() {
+                return Err(FormatError::Interrupted);
+            }
+            rows += batch.height() as u64;
+            each(batch)?;
+        }
+    }
+    Ok(rows)
+}
+
+/// The rows of a file, some at once.
+struct Batches<'f> {
+    csv: &'f Csv,
+    source: &'f OpenFile,
+    reader: RecordReader<'f>,
+    record: Record,
+    /// How many columns the file has.
+    width: usize,
+    /// Which of them are read.
+    is_read: Vec<bool>,
+    schema: Arc<ArrowSchema>,
+}
+
+impl<'f> Batches<'f> {
+    fn new(csv: &'f Csv, source: &'f OpenFile) -> Result<Self, FormatError> {
+        let all = csv.all_columns(source)?;
+        let names = all.iter_names();
+        let mut batches = Self {
+            csv,
+            source,
+            reader: RecordReader::new(source.bytes.as_ref(), &csv.options),
+            record: Record::default(),
+            width: all.len(),
+            is_read: names.map(|name| source.has_column(name)).collect(),
+            schema: Arc::new(csv.arrow_schema(source)?),
+        };
+        if csv.options.has_header {
+            let read = batches.reader.next(&mut batches.record);
+            read.map_err(|error| of_record(source, error))?;
+        }
+        Ok(batches)
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>, FormatError> {
+        let source = self.source;
+        let mut columns: Vec<_> = (0..self.schema.len())
+            .map(|_| MutableBinaryViewArray::<str>::with_capacity(BATCH_ROWS))
+            .collect();
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        while lines.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+            let read = self.reader.next_row(&mut self.record, self.width);
+            if !read.map_err(|error| of_record(source, error))? {
+                break;
+            }
+            self.check_width()?;
+            let fields = self.record.fields();
+            let fields = fields.map_err(|error| of_record(source, error))?;
+            let read = fields.zip(&self.is_read).filter(|(_, is_read)| **is_read);
+            for (column, ((value, is_quoted), _)) in columns.iter_mut().zip(read) {
+                bytes += value.len();
+                let is_null = !is_quoted && self.is_null(value);
+                column.push((!is_null).then_some(value));
+            }
+            lines.push(self.record.line);
+        }
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let texts = columns.into_iter().map(|column| column.freeze().boxed());
+        let arrays = texts.zip(self.schema.iter_values()).map(|(texts, field)| {
+            let (name, dtype) = (&field.name, &field.dtype);
+            self.typed(texts, name, dtype, &lines)
+        });
+        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+        let batch = RecordBatch::try_new(lines.len(), self.schema.clone(), arrays);
+        batch
+            .map(Some)
+            .map_err(|error| FormatError::Encode(error.to_string()))
+    }
+
+    fn is_null(&self, value: &str) -> bool {
+        value.is_empty()
+            || self
+                .csv
+                .options
+                .null_values
+                .iter()
+                .any(|null| null == value)
+    }
+
+    fn check_width(&self) -> Result<(), FormatError> {
+        let (found, wanted) = (self.record.len(), self.width);
+        if found == wanted {
+            return Ok(());
+        }
+        let fields = if found == 1 { "field" } else { "fields" };
+        let mut reason = format!("it has {found} {fields}, and the file {wanted} columns");
+        if found == 1 {
+            reason.push_str(": is another delimiter meant?");
+        }
+        Err(of_line(self.source, self.record.line, reason))
+    }
+
+    /// Texts as values of a type.
+    fn typed(
+        &self,
+        texts: Box<dyn Array>,
+        name: &str,
+        dtype: &ArrowDataType,
+        lines: &[u64],
+    ) -> Result<Box<dyn Array>, FormatError> {
+        if *dtype == ArrowDataType::Utf8View {
+            return Ok(texts);
+        }
+        cast_texts(texts.as_ref(), dtype).map_err(|(row, reason)| {
+            let line = lines.get(row).copied().unwrap_or_default();
+            of_line(self.source, line, format!("column {name}: {reason}"))
+        })
+    }
+}

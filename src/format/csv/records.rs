@@ -1,0 +1,332 @@
+//! Records: what stands between the delimiters of a file, and in which line.
+//!
+//! RFC 4180 to the letter. Libraries read more than it allows, and say of `"a"b` that it is `ab`:
+//! here whatever is no CSV is an error with its line, so that no value is another one than its
+//! writer meant.
+
+use memchr::{memchr, memchr3};
+
+use super::CsvOptions;
+use crate::storage::RandomRead;
+
+/// How much is read at once.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// A longer record is most likely a quote that is not closed.
+const MAX_RECORD_BYTES: usize = 256 << 20;
+
+/// What marks UTF-8, at the beginning of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What is wrong with a record.
+#[derive(Debug)]
+pub(super) enum RecordError {
+    /// It is no CSV.
+    Unsound {
+        /// The line, counted from 1.
+        line: u64,
+        reason: String,
+    },
+    /// The file cannot be read.
+    Read(std::io::Error),
+}
+
+fn unsound(line: u64, reason: impl Into<String>) -> RecordError {
+    RecordError::Unsound {
+        line,
+        reason: reason.into(),
+    }
+}
+
+/// A record: its fields, without quotes.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// The line in which it begins.
+    pub(super) line: u64,
+    bytes: Vec<u8>,
+    fields: Vec<FieldEnd>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FieldEnd {
+    end: usize,
+    is_quoted: bool,
+}
+
+impl Record {
+    /// How many fields it has.
+    pub(super) fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// True for a line on which nothing stands.
+    fn is_blank(&self) -> bool {
+        self.bytes.is_empty()
+            && matches!(
+                self.fields[..],
+                [FieldEnd {
+                    is_quoted: false,
+                    ..
+                }]
+            )
+    }
+
+    /// The fields, and whether they stand in quotes.
+    pub(super) fn fields(&self) -> Result<impl Iterator<Item = (&str, bool)>, RecordError> {
+        let text = match std::str::from_utf8(&self.bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let byte = self.bytes[error.valid_up_to()];
+                return Err(unsound(
+                    self.line,
+                    format!("the byte {byte:#04x} in it is not UTF-8"),
+                ));
+            }
+        };
+        if memchr(0, &self.bytes).is_some() {
+            return Err(unsound(self.line, "it has a NUL, which no text has"));
+        }
+        let mut start = 0;
+        Ok(self.fields.iter().map(move |field| {
+            // Delimiters and quotes are no parts of letters: a field ends where one does.
+            let value = text.get(start..field.end).unwrap_or_default();
+            start = field.end;
+            (value, field.is_quoted)
+        }))
+    }
+}
+
+/// Reads the records of a file, one after another.
+#[derive(Debug)]
+pub(super) struct RecordReader<'f> {
+    file: &'f dyn RandomRead,
+    offset: u64,
+    is_at_end: bool,
+    /// What was read, from `start` on.
+    buffer: Vec<u8>,
+    start: usize,
+    /// The line at `start`.
+    line: u64,
+    delimiter: u8,
+    quote: Option<u8>,
+}
+
+impl<'f> RecordReader<'f> {
+    /// Begins at the beginning of a file.
+    pub(super) fn new(file: &'f dyn RandomRead, options: &CsvOptions) -> Self {
+        Self {
+            file,
+            offset: 0,
+            is_at_end: false,
+            buffer: Vec::new(),
+            start: 0,
+            line: 1,
+            delimiter: options.delimiter,
+            quote: options.quote,
+        }
+    }
+
+    /// Reads the next record; false at the end.
+    ///
+    /// # Errors
+    /// It is no CSV, or cannot be read.
+    pub(super) fn next(&mut self, record: &mut Record) -> Result<bool, RecordError> {
+        if self.offset == 0 {
+            self.read_more()?;
+            if self.buffer.starts_with(BYTE_ORDER_MARK) {
+                self.start = BYTE_ORDER_MARK.len();
+            }
+        }
+        loop {
+            if self.start == self.buffer.len() && self.is_at_end {
+                return Ok(false);
+            }
+            if let Some((length, lines)) = self.parse(record)? {
+                self.start += length;
+                self.line += lines;
+                return Ok(true);
+            }
+            self.read_more()?;
+        }
+    }
+
+    /// Reads a record of which something must stand on every line but the last ones: files end with
+    /// empty lines where somebody has edited them. With one column an empty line is a value.
+    ///
+    /// # Errors
+    /// As [`RecordReader::next`], and where a line is empty that others follow.
+    pub(super) fn next_row(
+        &mut self,
+        record: &mut Record,
+        columns: usize,
+    ) -> Result<bool, RecordError> {
+        if !self.next(record)? {
+            return Ok(false);
+        }
+        if columns == 1 || !record.is_blank() {
+            return Ok(true);
+        }
+        let line = record.line;
+        while self.next(record)? {
+            if !record.is_blank() {
+                return Err(unsound(line, "it is empty, and others follow"));
+            }
+        }
+        Ok(false)
+    }
+
+    fn read_more(&mut self) -> Result<(), RecordError> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        if self.buffer.len() > MAX_RECORD_BYTES {
+            let reason = format!(
+                "a record begins here that does not end within {} MiB: a quote is not closed, as it seems",
+                MAX_RECORD_BYTES >> 20
+            );
+            return Err(unsound(self.line, reason));
+        }
+        let before = self.buffer.len();
+        // A long record is not looked through once for each block of it.
+        self.buffer.resize(before + BLOCK_BYTES.max(before), 0);
+        let mut end = before;
+        while end < self.buffer.len() {
+            match self.file.read_at(&mut self.buffer[end..], self.offset) {
+                Ok(0) => {
+                    self.is_at_end = true;
+                    break;
+                }
+                Ok(read) => {
+                    end += read;
+                    self.offset += read as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(RecordError::Read(error)),
+            }
+        }
+        self.buffer.truncate(end);
+        Ok(())
+    }
+
+    /// Takes the record at the beginning of what was read; gives how many bytes and how many ends of
+    /// lines it has. `None` where its end was not read yet.
+    fn parse(&self, record: &mut Record) -> Result<Option<(usize, u64)>, RecordError> {
+        record.line = self.line;
+        record.bytes.clear();
+        record.fields.clear();
+        let bytes = &self.buffer[self.start..];
+        let (mut place, mut lines) = (0, 0);
+        loop {
+            let rest = &bytes[place..];
+            let is_quoted = self.quote.is_some_and(|quote| rest.first() == Some(&quote));
+            let length = if is_quoted {
+                match self.quoted(rest, record, &mut lines)? {
+                    Some(length) => length,
+                    None => return Ok(None),
+                }
+            } else {
+                match self.unquoted(rest, record, lines)? {
+                    Some(length) => length,
+                    None => return Ok(None),
+                }
+            };
+            record.fields.push(FieldEnd {
+                end: record.bytes.len(),
+                is_quoted,
+            });
+            place += length;
+            match bytes[place..] {
+                [] => return Ok(Some((place, lines))),
+                [b'\n', ..] => return Ok(Some((place + 1, lines + 1))),
+                [b'\r', b'\n', ..] => return Ok(Some((place + 2, lines + 1))),
+                [b'\r'] => return Ok(Some((place + 1, lines))),
+                // The delimiter.
+                _ => place += 1,
+            }
+            if place == bytes.len() && !self.is_at_end {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes a field without quotes; gives its length.
+    fn unquoted(
+        &self,
+        rest: &[u8],
+        record: &mut Record,
+        lines: u64,
+    ) -> Result<Option<usize>, RecordError> {
+        let quote = self.quote.unwrap_or(b'\n');
+        let found = memchr3(self.delimiter, b'\n', quote, rest);
+        let end = match found {
+            Some(end) => end,
+            None if self.is_at_end => rest.len(),
+            None => return Ok(None),
+        };
+        let at_end = rest.get(end).copied();
+        if at_end == self.quote && at_end.is_some() {
+            return Err(unsound(
+                record.line + lines,
+                "a quote stands inside a field that does not begin with one",
+            ));
+        }
+        let mut field = &rest[..end];
+        if at_end != Some(self.delimiter) {
+            // At the end of a file a line may end with half of what ends lines.
+            field = field.strip_suffix(b"\r").unwrap_or(field);
+        }
+        if memchr(b'\r', field).is_some() {
+            return Err(unsound(
+                record.line + lines,
+                "a carriage return stands in it and does not end it: lines end with a line feed, or with both",
+            ));
+        }
+        record.bytes.extend_from_slice(field);
+        let length = if at_end == Some(b'\n') {
+            field.len()
+        } else {
+            end
+        };
+        Ok(Some(length))
+    }
+
+    /// Takes a field in quotes; gives its length with them.
+    fn quoted(
+        &self,
+        rest: &[u8],
+        record: &mut Record,
+        lines: &mut u64,
+    ) -> Result<Option<usize>, RecordError> {
+        let quote = rest[0];
+        let began = record.line + *lines;
+        let mut place = 1;
+        loop {
+            let Some(length) = memchr(quote, &rest[place..]) else {
+                if self.is_at_end {
+                    return Err(unsound(began, "a quote begins here that is not closed"));
+                }
+                return Ok(None);
+            };
+            let inside = &rest[place..place + length];
+            *lines += memchr::memchr_iter(b'\n', inside).count() as u64;
+            record.bytes.extend_from_slice(inside);
+            place += length + 1;
+            match rest[place..] {
+                [next, ..] if next == quote => {
+                    record.bytes.push(quote);
+                    place += 1;
+                }
+                [next, ..] if next == self.delimiter || next == b'\n' => return Ok(Some(place)),
+                [b'\r', b'\n', ..] => return Ok(Some(place)),
+                [] if self.is_at_end => return Ok(Some(place)),
+                [b'\r'] if self.is_at_end => return Ok(Some(place)),
+                [] | [b'\r'] => return Ok(None),
+                _ => {
+                    return Err(unsound(
+                        record.line + *lines,
+                        "something stands behind the quote that closes a field: a quote inside of it is written twice",
+                    ));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! CSV as a home: every value is what its writer meant, or an error with its line.
+
+use std::ffi::OsStr;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::common::assert_success;
+use crate::common::databases::{Database, Kind};
+use crate::common::peers;
+use crate::common::sandbox::{Sandbox, built, failed};
+
+/// A project whose home is of CSV with these keys.
+fn project(keys: &str) -> Sandbox {
+    Sandbox::new(&format!(
+        "flows:\n  f: {{home: {{type: csv, path: home{keys}}}, store: out}}\n"
+    ))
+}
+
+/// Random files in random dialects; `HYGGE_CSV_FILES` sets how many, `HYGGE_SEED` which.
+#[test]
+fn files_in_any_dialect_hold_what_was_written() {
+    let setting = |name, otherwise: &str| std::env::var(name).unwrap_or_else(|_| otherwise.into());
+    let (seed, count) = (setting("HYGGE_SEED", "1"), setting("HYGGE_CSV_FILES", "60"));
+    let sandbox = Sandbox::new("");
+    let folder = sandbox.path(".");
+    let arguments = ["write", &seed, &count].map(OsStr::new);
+    let arguments = [&arguments[..], &[folder.as_os_str()]].concat();
+    assert_success(&peers::python("csv_files.py", &arguments));
+    let dialects = fs::read(sandbox.path("dialects.json")).expect("dialects");
+    let dialects: Vec<Value> = serde_json::from_slice(&dialects).expect("JSON");
+    assert_eq!(dialects.len().to_string(), count);
+    let flow = |(number, dialect): (usize, &Value)| {
+        let (delimiter, quote) = (&dialect["delimiter"], &dialect["quote"]);
+        format!(
+            "  f{number}: {{home: {{type: csv, path: in/{number}, delimiter: {delimiter}, quote: {quote}}}, store: out/{number}}}\n"
+        )
+    };
+    let flows: String = dialects.iter().enumerate().map(flow).collect();
+    sandbox.write("hygge.yml", format!("flows:\n{flows}"));
+    built(&sandbox);
+    let arguments = [OsStr::new("compare"), folder.as_os_str()];
+    assert_success(&peers::python("csv_files.py", &arguments));
+    assert_eq!(
+        sandbox.build(&[]).event("build_finished")["fresh"],
+        dialects.len()
+    );
+}
+
+#[test]
+fn columns_have_the_types_that_the_config_says() {
+    let sandbox = project(
+        ", null_values: [NA, '-'], types: {id: int64, total: \"decimal(10,2)\", day: date, at: timestamp, seen: timestamp_utc, ratio: float64, ok: boolean}",
+    );
+    sandbox.write(
+        "home/a.csv",
+        "id,name,total,day,at,seen,ratio,ok\n\
+         1,00501,1.50,2024-02-29,2024-01-31 12:00:00.5,2024-01-31T13:00:00+01:00,0.1,true\n\
+         -9223372036854775808,\"NA\",-,NA,,,1e-3,FALSE\n\
+         9223372036854775807,\"\",1e1,0001-01-01,9999-12-31T23:59:59,2024-01-31 12:00:00Z,-Infinity,\n",
+    );
+    let ran = built(&sandbox);
+    assert_eq!(ran.finished("f").expect("the flow")["rows"], 3);
+    let (columns, rows) = peers::read_folder(&sandbox, "out", "name is null, name");
+    assert_eq!(
+        columns,
+        "id BIGINT, name VARCHAR, total DECIMAL(10,2), day DATE, at TIMESTAMP, seen TIMESTAMP WITH TIME ZONE, ratio DOUBLE, ok BOOLEAN"
+    );
+    let rows: Vec<String> = rows.iter().map(|row| row.replace("+00", "")).collect();
+    assert_eq!(
+        rows,
+        [
+            "9223372036854775807||10.00|0001-01-01|9999-12-31 23:59:59|2024-01-31 12:00:00|-inf|",
+            "1|00501|1.50|2024-02-29|2024-01-31 12:00:00.5|2024-01-31 12:00:00|0.1|true",
+            "-9223372036854775808|NA||||| 0.001|false"
+                .replace("| 0", "|0")
+                .as_str(),
+        ]
+    );
+}
+
+/// What stands in a file, and words of the error.
+const WRONG: &[(&[u8], &str)] = &[
+    (
+        b"a,b\n1\n",
+        "line 2: it has 1 field, and the file 2 columns: is another delimiter meant?",
+    ),
+    (
+        b"a,b\n1,2\n1,2,3\n",
+        "line 3: it has 3 fields, and the file 2 columns",
+    ),
+    (b"a,b\n\n1,2\n", "line 2: it is empty, and others follow"),
+    (
+        b"a,b\n1,\"x\n\ny,2\n",
+        "line 2: a quote begins here that is not closed",
+    ),
+    (
+        b"a,b\n\"x\ny\",\"z\n",
+        "line 3: a quote begins here that is not closed",
+    ),
+    (b"a,b\n1,x\"y\"\n", "line 2: a quote stands inside a field"),
+    (
+        b"a,b\n1,\"x\"y\n",
+        "line 2: something stands behind the quote that closes a field",
+    ),
+    (
+        b"a,b\n1,\"x\" \n",
+        "line 2: something stands behind the quote that closes a field",
+    ),
+    (b"a,b\r1,2\r", "line 1: a carriage return stands in it"),
+    (b"a,b\n1,x\ry\n", "line 2: a carriage return stands in it"),
+    (b"a,b\n1,\xe4\n", "line 2: the byte 0xe4 in it is not UTF-8"),
+    (b"a,b\n1,x\0y\n", "line 2: it has a NUL"),
+    (b"a,a\n1,2\n", "line 1: its header names two columns a"),
+    (b"a,\n1,2\n", "line 1: column 2 has no name in its header"),
+    (b"\na,b\n", "line 1: column 1 has no name in its header"),
+    (b"", "it is an empty file"),
+    (b"\xff\xfea\0,\0b\0", "it is a text in UTF-16"),
+    (b"PAR1....PAR1", "it is a parquet file"),
+    (b"\x1f\x8b\x08\0\0\0\0\0", "it is a gzip file"),
+    (b"<!DOCTYPE html>\n<html>", "it is an HTML page"),
+    (b"a,b\nx,2\n", "line 2: column a: 'x' is no int64"),
+    (
+        b"a,b\n1,2\n\n1 ,2\n",
+        "line 3: it is empty, and others follow",
+    ),
+    (b"a,b\n1 ,2\n", "line 2: column a: '1 ' is no int64"),
+    (b"a,b\n\"\",2\n", "line 2: column a: '' is no int64"),
+    (
+        b"a,b\n9223372036854775808,2\n",
+        "line 2: column a: '9223372036854775808' is no int64",
+    ),
+    (
+        b"x,b\n1,2\n",
+        "x.csv has no column a, which types of its home names",
+    ),
+];
+
+#[test]
+fn what_is_no_csv_is_named_with_its_line_and_nothing_is_published() {
+    for (bytes, words) in WRONG {
+        let sandbox = project(", types: {a: int64}");
+        sandbox.write("home/x.csv", bytes);
+        let ran = failed(&sandbox);
+        let error = ran.error();
+        assert!(
+            error.contains("x.csv") && error.contains(words),
+            "{words}: {error}"
+        );
+        assert!(!sandbox.path("out").exists(), "{words}");
+    }
+}
+
+#[test]
+fn what_is_unusual_and_right_is_read() {
+    let rows = |keys: &str, bytes: &[u8]| {
+        let sandbox = project(keys);
+        sandbox.write("home/x.csv", bytes);
+        built(&sandbox);
+        peers::read_folder(&sandbox, "out", "all")
+    };
+    // Only a header, with and without an end of its line.
+    for bytes in [
+        &b"a,b"[..],
+        b"a,b\n",
+        b"\xef\xbb\xbfa,b\r\n",
+        b"\"a\",\"b\"\n\n",
+    ] {
+        assert_eq!(rows("", bytes), ("a VARCHAR, b VARCHAR".into(), vec![]));
+    }
+    // One column: an empty line is a null, but for the last end of a line.
+    assert_eq!(
+        rows("", b"a\n\nx\n\n").1,
+        ["", "", "x"]
+            .map(String::from)
+            .into_iter()
+            .rev()
+            .collect::<Vec<_>>()
+    );
+    // Without a header, and without quotes.
+    let (columns, found) = rows(
+        ", header: false, quote: none, delimiter: \"\\t\"",
+        b"1\t\"x\n2\t'y\r\n",
+    );
+    assert_eq!(columns, "column_1 VARCHAR, column_2 VARCHAR");
+    assert_eq!(found, ["1|\"x", "2|'y"]);
+    // The last line has no end, or half of one.
+    for bytes in [
+        &b"a,b\n1,\"x\""[..],
+        b"a,b\n1,x",
+        b"a,b\n1,x\r",
+        b"a,b\n1,\"x\"\r",
+    ] {
+        assert_eq!(rows("", bytes).1, ["1|x"]);
+    }
+    assert_eq!(rows("", b"a,b\n1,").1, ["1|"]);
+}
+
+/// Fields that are longer than what is read at once, and lines that lie across its ends.
+#[test]
+fn files_of_any_size_are_read_as_they_are() {
+    let sandbox = project(", types: {id: int64}");
+    let mut text = String::from("id,name\n");
+    for id in 0..200_000 {
+        text.push_str(&format!("{id},\"name \"\"{id}\"\"\n\"\n"));
+    }
+    text.push_str(&format!("200000,\"{}\"\n", "long,\n".repeat(1_000_000)));
+    sandbox.write("home/x.csv", &text);
+    let ran = built(&sandbox);
+    assert_eq!(ran.finished("f").expect("the flow")["rows"], 200_001);
+    let query = format!(
+        "select count(*), sum(id), sum(length(name)), count(*) filter (name = 'name \"' || id || '\"' || chr(10)) from '{}/*.parquet'",
+        sandbox.path("out").display()
+    );
+    let lines = "import sys, duckdb; print(duckdb.sql(sys.argv[1]).fetchall()[0])";
+    let read = peers::run(lines, &[query.as_ref()]);
+    assert_success(&read);
+    let lengths: usize = (0..200_000)
+        .map(|id: usize| id.to_string().len() + 8)
+        .sum::<usize>()
+        + 6_000_000;
+    assert_eq!(
+        String::from_utf8_lossy(&read.stdout).trim(),
+        format!("(200001, 20000100000, {lengths}, 200000)")
+    );
+    // Line 400002 is the one behind all of these.
+    sandbox.write("home/x.csv", format!("{text}x,y\n"));
+    let ran = failed(&sandbox);
+    let line = text.matches('\n').count() + 1;
+    assert!(
+        ran.error()
+            .contains(&format!("line {line}: column id: 'x' is no int64")),
+        "{}",
+        ran.text
+    );
+}
+
+#[test]
+fn files_of_one_flow_have_the_same_columns_and_new_ones_are_parts_of_their_own() {
+    let sandbox = project("");
+    sandbox.write("home/a.csv", "id,name\n1,x\n");
+    sandbox.write("home/b.csv", "name,id\ny,2\n");
+    built(&sandbox);
+    let (columns, rows) = peers::read_folder(&sandbox, "out", "id");
+    assert_eq!(
+        (columns.as_str(), rows),
+        ("id VARCHAR, name VARCHAR", vec!["1|x".into(), "2|y".into()])
+    );
+    sandbox.write("home/c.csv", "id,name\n3,z\n");
+    let ran = built(&sandbox);
+    let done = ran.finished("f").expect("the flow");
+    assert_eq!(
+        (&done["parts_made"], &done["parts_kept"], &done["rows"]),
+        (&1.into(), &2.into(), &3.into())
+    );
+    sandbox.write("home/d.csv", "id,nam\n4,w\n");
+    let ran = failed(&sandbox);
+    assert!(
+        ran.error().contains("column name is missing")
+            || ran.error().contains("column nam is only here"),
+        "{}",
+        ran.text
+    );
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  f: {home: {type: csv, path: home, schema: union}, store: out, where: \"cast(id as int32) >= 3\", columns: [id, nam]}\n",
+    );
+    assert_eq!(sandbox.build(&["--accept-drift"]).code, 0);
+    let (columns, rows) = peers::read_folder(&sandbox, "out", "id");
+    assert_eq!(
+        (columns.as_str(), rows),
+        ("id VARCHAR, nam VARCHAR", vec!["3|".into(), "4|w".into()])
+    );
+}
+
+#[test]
+fn csv_comes_into_tables_and_other_formats() {
+    let database = Database::new(Kind::Sqlite);
+    let sandbox = database.project(
+        "  t: {home: {type: csv, path: home, types: {id: int64}}, store: {connection: shop, table: t, key: [id]}, mode: merge}\n  \
+         arrow: {home: {type: csv, path: home, types: {id: int64}}, store: {path: arrow, type: ipc}}\n  \
+         back: {home: {flow: arrow}, store: back, partition_by: [id]}\n",
+    );
+    let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config");
+    sandbox.write(
+        "hygge.yml",
+        config.replace(
+            "store: back, partition_by: [id]",
+            "store: {path: back, partition_by: [id]}",
+        ),
+    );
+    sandbox.write("home/a.csv", "id,name\n1,\"it's, \"\"x\"\"\"\n2,\n3,\"\"\n");
+    built(&sandbox);
+    assert_eq!(
+        database.ask("SELECT id, quote(name) FROM t ORDER BY id"),
+        "1|'it''s, \"x\"'\n2|NULL\n3|''"
+    );
+    assert_eq!(
+        fs::read_dir(sandbox.path("back"))
+            .expect("folders")
+            .filter(
+                |entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir()
+                    && !entry.file_name().to_string_lossy().starts_with('.'))
+            )
+            .count(),
+        3
+    );
+    assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], 3);
+    sandbox.write("home/a.csv", "id,name\n2,new\n4,four\n");
+    assert_eq!(sandbox.build(&["--accept-shrink"]).code, 0);
+    assert_eq!(
+        database.ask("SELECT id, quote(name) FROM t ORDER BY id"),
+        "1|'it''s, \"x\"'\n2|'new'\n3|''\n4|'four'"
+    );
+}
+
+#[test]
+fn wrong_keys_are_said_with_their_place() {
+    for (keys, words) in [
+        (
+            ", delimiter: \"::\"",
+            "delimiter of home of flow f is \"::\"",
+        ),
+        (", delimiter: \"ä\"", "expected one ASCII character"),
+        (
+            ", quote: \",\"",
+            "quote and delimiter of home of flow f are the same",
+        ),
+        (", types: {a: integer64}", "the unknown type \"integer64\""),
+        (
+            ", types: {a: \"list(int64)\"}",
+            "expected a type whose values are texts",
+        ),
+        (", header: maybe", "header"),
+        (", delimitter: \";\"", "did you mean delimiter?"),
+    ] {
+        let ran = project(keys).run(&["check", "--offline"]);
+        assert!(
+            ran.code == 2 && ran.text.contains(words),
+            "{keys}: {}",
+            ran.text
+        );
+    }
+    let store = Sandbox::new("flows:\n  f: {home: home, store: {type: csv, path: out}}\n");
+    let ran = store.run(&["check", "--offline"]);
+    assert!(
+        ran.code == 2 && ran.text.contains("CSV is only read"),
+        "{}",
+        ran.text
+    );
+    // A config that is written out means the same.
+    let sandbox = project(
+        ", delimiter: ';', quote: none, header: false, null_values: NA, types: {column_1: int64}",
+    );
+    sandbox.write("home/a.csv", "1;NA\n");
+    built(&sandbox);
+    let checked = sandbox.run(&["check", "--offline", "--format", "json"]);
+    sandbox.write("hygge.yml", checked.event("config")["config"].to_string());
+    assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], 1);
+    // Another option makes the parts anew.
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  f: {home: {type: csv, path: home, delimiter: ';', header: false}, store: out}\n",
+    );
+    assert_eq!(sandbox.build(&["--accept-drift"]).outcome("f"), "built");
+    assert_eq!(peers::read_folder(&sandbox, "out", "all").1, ["1|NA"]);
+}
