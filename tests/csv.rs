@@ -115,9 +115,22 @@ const WRONG: &[(&[u8], &str)] = &[
     (b"a,\n1,2\n", "line 1: column 2 has no name in its header"),
     (b"\na,b\n", "line 1: column 1 has no name in its header"),
     (b"", "it is an empty file"),
-    (b"\xff\xfea\0,\0b\0", "it is a text in UTF-16"),
+    (
+        b"\xff\xfea\0,\0b",
+        "line 1: it ends inside of a letter of UTF-16",
+    ),
+    (
+        b"\xff\xfea\0\n\0\x00\xdcx\0",
+        "line 2: it has 0xdc00 alone, which is half of a letter",
+    ),
     (b"PAR1....PAR1", "it is a parquet file"),
-    (b"\x1f\x8b\x08\0\0\0\0\0", "it is a gzip file"),
+    (
+        b"\x1f\x8b\x08\0\0\0\0\0",
+        "line 1: it is packed, and cut off",
+    ),
+    (b"\x28\xb5\x2f\xfd\0\0", "line 1: it is packed, and "),
+    (b"BZh9....", "line 1: it is packed, and "),
+    (b"PK\x03\x04....", "it is a ZIP archive"),
     (b"<!DOCTYPE html>\n<html>", "it is an HTML page"),
     (b"a,b\nx,2\n", "line 2: column a: 'x' is no int64"),
     (
@@ -194,6 +207,118 @@ fn what_is_unusual_and_right_is_read() {
         assert_eq!(rows("", bytes).1, ["1|x"]);
     }
     assert_eq!(rows("", b"a,b\n1,").1, ["1|"]);
+}
+
+#[test]
+fn keys_say_how_files_are_written() {
+    let rows = |keys: &str, bytes: &[u8]| {
+        let sandbox = project(keys);
+        sandbox.write("home/x.csv", bytes);
+        built(&sandbox);
+        peers::read_folder(&sandbox, "out", "all").1
+    };
+    let cases: &[(&str, &[u8], &[&str])] = &[
+        (", encoding: latin1", b"a,b\n1,\xe4\x80\n", &["1|ä\u{80}"]),
+        (", encoding: windows-1252", b"a,b\n1,\xe4\x80\n", &["1|ä€"]),
+        (
+            ", encoding: utf16",
+            b"\xfe\xff\0a\0,\0b\0\n\x20\xac\0,\xd8\x34\xdd\x1e",
+            &["€|𝄞"],
+        ),
+        // Its mark says it.
+        ("", b"\xff\xfea\0,\0b\0\n\0\x31\0,\0\xac\x20", &["1|€"]),
+        (
+            ", skip_rows: 2",
+            b"a \"report\nof, today\na,b\n1,2\n",
+            &["1|2"],
+        ),
+        (
+            ", comment: \"#\"",
+            b"# a,b\n#\na,b\n1,\"#2\"\n#1,2,\"3\n4,#5\n",
+            &["1|#2", "4|#5"],
+        ),
+        (
+            ", trim: true",
+            b" a , b\n 1\t,\" x \" \n , \n2,\ty z \r\n",
+            &["1| x ", "2|y z", "|"],
+        ),
+        (
+            ", trim: true, delimiter: \"\\t\"",
+            b"a\tb\n 1 \t\n",
+            &["1|"],
+        ),
+    ];
+    for (keys, bytes, expected) in cases {
+        let found = rows(keys, bytes);
+        let mut expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+        expected.sort_by_key(|row| (row.starts_with('|'), row.clone()));
+        assert_eq!(found, expected, "{keys}");
+    }
+    for (keys, bytes, words) in [
+        (
+            ", encoding: windows-1252",
+            &b"a\nx\n\x81\n"[..],
+            "line 3: the byte 0x81 is no letter",
+        ),
+        (
+            ", encoding: utf16",
+            b"a,b\n",
+            "line 1: it does not begin with the mark that UTF-16 has",
+        ),
+        (", skip_rows: 5", b"a\n1\n", "it has no line"),
+        (", comment: \"#\"", b"#a\n", "it has no line"),
+    ] {
+        let sandbox = project(keys);
+        sandbox.write("home/x.csv", bytes);
+        let ran = failed(&sandbox);
+        assert!(ran.error().contains(words), "{keys}: {}", ran.text);
+    }
+}
+
+/// What Python packs, in one piece and in several.
+#[test]
+fn packed_files_are_read_as_what_is_in_them() {
+    let sandbox = Sandbox::new(
+        "flows:\n  f: {home: {type: csv, path: home, types: {id: int64}}, store: out}\n",
+    );
+    let lines = "import sys, gzip, bz2, pathlib, pyarrow\n\
+                 home = pathlib.Path(sys.argv[1])\n\
+                 home.mkdir()\n\
+                 text = 'id,name\\n' + ''.join(f'{i},\"name {i}\"\\n' for i in range(200000))\n\
+                 half = len(text) // 2\n\
+                 halves = [text[:half].encode(), text[half:].encode()]\n\
+                 zstd = lambda data: pyarrow.compress(data, codec='zstd', asbytes=True)\n\
+                 for name, pack in [('gz', gzip.compress), ('bz2', bz2.compress), ('zst', zstd)]:\n    \
+                     (home / f'whole.csv.{name}').write_bytes(pack(text.encode()))\n    \
+                     (home / f'halves.csv.{name}').write_bytes(b''.join(map(pack, halves)))\n\
+                 (home / 'plain.csv').write_text(text)";
+    assert_success(&peers::run(lines, &[sandbox.path("home").as_os_str()]));
+    let ran = built(&sandbox);
+    assert_eq!(ran.finished("f").expect("the flow")["rows"], 1_400_000);
+    let query = format!(
+        "select count(*), count(distinct id), sum(id), count(*) filter (name = 'name ' || id) from '{}/*.parquet'",
+        sandbox.path("out").display()
+    );
+    let lines = "import sys, duckdb; print(duckdb.sql(sys.argv[1]).fetchall()[0])";
+    let read = peers::run(lines, &[query.as_ref()]);
+    assert_eq!(
+        String::from_utf8_lossy(&read.stdout).trim(),
+        "(1400000, 200000, 139999300000, 1400000)"
+    );
+    // Cut off anywhere, and with a bit that is another: it is never read as less.
+    for name in ["whole.csv.gz", "halves.csv.bz2", "whole.csv.zst"] {
+        let whole = fs::read(sandbox.path("home").join(name)).expect("a file");
+        let mut odd = whole.clone();
+        odd[whole.len() / 2] ^= 4;
+        for bytes in [&whole[..whole.len() / 2], &whole[..whole.len() - 1], &odd] {
+            let one = project("");
+            one.write(&format!("home/{name}"), bytes);
+            let ran = failed(&one);
+            // A damaged one may be no CSV before it is no packed file.
+            let is_packed = ran.error().contains("it is packed, and") || bytes == odd.as_slice();
+            assert!(ran.error().contains(name) && is_packed, "{}", ran.text);
+        }
+    }
 }
 
 /// Fields that are longer than what is read at once, and lines that lie across its ends.
@@ -324,7 +449,7 @@ fn wrong_keys_are_said_with_their_place() {
         (", delimiter: \"ä\"", "expected one ASCII character"),
         (
             ", quote: \",\"",
-            "quote and delimiter of home of flow f are the same",
+            "delimiter, quote and comment of home of flow f are not all different",
         ),
         (", types: {a: integer64}", "the unknown type \"integer64\""),
         (

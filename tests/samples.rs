@@ -54,6 +54,7 @@ const SAMPLES: &[(&str, &[Made])] = &[
             ("formats/arrow", 820, 4),
             ("formats/stream", 820, 3),
             ("formats/parquet", 820, 3),
+            ("formats/people", 4, 1),
         ],
     ),
     (

@@ -37,7 +37,9 @@ pub(super) const GLOB_CHARS: [char; 4] = ['*', '?', '[', '{'];
 pub const ARROW_EXTENSIONS: &[&str] = &["arrow", "arrows", "feather", "ipc"];
 
 /// Endings of files of CSV.
-pub const CSV_EXTENSIONS: &[&str] = &["csv", "tsv", "psv"];
+pub const CSV_EXTENSIONS: &[&str] = &[
+    "csv", "tsv", "psv", "csv.gz", "csv.zst", "csv.bz2", "tsv.gz", "tsv.zst", "tsv.bz2",
+];
 
 /// Endings that files of a format also have, in small letters.
 pub const FORMAT_EXTENSIONS: &[(&str, &[&str])] = &[

@@ -5,8 +5,10 @@
 
 mod decode;
 mod records;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use schemars::JsonSchema;
@@ -22,7 +24,7 @@ use super::{
 use crate::config::block_reader::read_block;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
-use crate::config::value_types::StringList;
+use crate::config::value_types::{BoundedNumber, StringList};
 use crate::config::{Settings, listing};
 use crate::connection::types::{ColumnType, SIMPLE_TYPES, read_types};
 use crate::fingerprint::Fingerprint;
@@ -30,6 +32,7 @@ use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::shape::check_text_castable;
 
 use records::{Record, RecordReader};
+use source::{Encoding, text_reader};
 
 /// What errors call it.
 const NAME: &str = "CSV";
@@ -50,6 +53,18 @@ pub struct CsvHomeFields {
     /// True where the first line has the names of the columns; else they are `column_1`, `column_2` and so on.
     #[schemars(example = false, extend("default" = true))]
     header: Option<bool>,
+    /// How letters are written as bytes. Where a file begins with the mark of UTF-16, it is that.
+    #[schemars(example = &"latin1", extend("default" = "utf8"))]
+    encoding: Option<Encoding>,
+    /// How many lines before the header, or the first record, are passed over.
+    #[schemars(example = 3, extend("default" = 0))]
+    skip_rows: Option<BoundedNumber<0, 1_000_000>>,
+    /// The character with which lines begin that are passed over.
+    #[schemars(example = &"#", extend("x-default" = "none"))]
+    comment: Option<String>,
+    /// True where blanks and tabs around a field, or around its quotes, are no part of it.
+    #[schemars(example = true, extend("default" = false))]
+    trim: Option<bool>,
     /// What is null besides a field on which nothing stands. A field in quotes is never null.
     #[schemars(example = json!(["NA", "n/a"]), extend("x-default" = "nothing else"))]
     null_values: Option<StringList>,
@@ -64,6 +79,10 @@ struct CsvOptions {
     delimiter: u8,
     quote: Option<u8>,
     has_header: bool,
+    encoding: Encoding,
+    skip_rows: u64,
+    comment: Option<u8>,
+    trims: bool,
     null_values: Vec<String>,
     types: BTreeMap<String, ColumnType>,
 }
@@ -74,6 +93,10 @@ impl Default for CsvOptions {
             delimiter: b',',
             quote: Some(b'"'),
             has_header: true,
+            encoding: Encoding::default(),
+            skip_rows: 0,
+            comment: None,
+            trims: false,
             null_values: Vec::new(),
             types: BTreeMap::new(),
         }
@@ -111,12 +134,14 @@ impl Csv {
             Some(NO_QUOTE) => None,
             _ => sign("quote", fields.quote).or(default.quote),
         };
-        if quote == Some(delimiter) {
-            let message = format!("quote and delimiter of {name} are the same");
+        let comment = sign("comment", fields.comment);
+        let signs = [Some(delimiter), quote, comment].into_iter().flatten();
+        if signs.clone().count() > signs.collect::<BTreeSet<_>>().len() {
+            let message = format!("delimiter, quote and comment of {name} are not all different");
             problems.push(Problem::new(
                 node.span_of("delimiter"),
                 message,
-                "expected two different characters",
+                "expected different characters",
             ));
             is_sound = false;
         }
@@ -138,6 +163,10 @@ impl Csv {
                 delimiter,
                 quote,
                 has_header: fields.header.unwrap_or(default.has_header),
+                encoding: fields.encoding.unwrap_or_default(),
+                skip_rows: fields.skip_rows.map_or(0, |rows| rows.0),
+                comment,
+                trims: fields.trim.unwrap_or_default(),
                 null_values: fields.null_values.map(|words| words.0).unwrap_or_default(),
                 types,
             },
@@ -147,8 +176,9 @@ impl Csv {
     /// The columns of a file, all of them.
     fn all_columns(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
         let read = source.head.get_or_read(|| {
-            check_not_foreign(source)?;
-            let mut reader = RecordReader::new(source.bytes.as_ref(), &self.options);
+            self.check_not_foreign(source)?;
+            let reader = RecordReader::new(source.bytes.as_ref(), &self.options);
+            let mut reader = reader.map_err(|error| of_record(source, error))?;
             let mut first = Record::default();
             let is_there = reader
                 .next(&mut first)
@@ -159,6 +189,26 @@ impl Csv {
             self.columns_of(source, &first)
         })?;
         Ok((*read).clone())
+    }
+
+    /// Refuses what begins as a file of another kind does, where it is unpacked.
+    fn check_not_foreign(&self, source: &OpenFile) -> Result<(), FormatError> {
+        let read = |mut text: Box<dyn Read + '_>| {
+            let mut head = Vec::with_capacity(SNIFF_LEN);
+            let read = text.as_mut().take(SNIFF_LEN as u64).read_to_end(&mut head);
+            read.map(|_| head)
+        };
+        let head = text_reader(source.bytes.as_ref(), self.options.encoding).and_then(read);
+        // What cannot be read is said with its line.
+        let head = head.unwrap_or_else(|_| b"?".to_vec());
+        match sniff_content(&head).filter(|found| !found.may_be_csv()) {
+            None => Ok(()),
+            Some(foreign) => Err(FormatError::Foreign {
+                path: source.path.clone(),
+                format: NAME,
+                foreign,
+            }),
+        }
     }
 
     /// The columns of a file that begins with this record.
@@ -229,6 +279,18 @@ impl Format for Csv {
         }
         if !options.has_header {
             settings.insert("header", json!(false));
+        }
+        if options.encoding != default.encoding {
+            settings.insert("encoding", json!(options.encoding));
+        }
+        if options.skip_rows > 0 {
+            settings.insert("skip_rows", json!(options.skip_rows));
+        }
+        if let Some(comment) = options.comment {
+            settings.insert("comment", text(comment));
+        }
+        if options.trims {
+            settings.insert("trim", json!(true));
         }
         if !options.null_values.is_empty() {
             settings.insert("null_values", json!(options.null_values));
@@ -320,22 +382,6 @@ fn digest(what: &str, fields: &[&Field]) -> Fingerprint {
         .iter()
         .for_each(|field| write_field(field, &mut writer));
     writer.finish()
-}
-
-/// Refuses what begins as a file of another kind does.
-fn check_not_foreign(source: &OpenFile) -> Result<(), FormatError> {
-    let failed = FormatError::for_action("read", &source.path);
-    let size = usize::try_from(source.version()?.size()).unwrap_or(SNIFF_LEN);
-    let mut head = vec![0; size.min(SNIFF_LEN)];
-    source.bytes.read_exact_at(&mut head, 0).map_err(failed)?;
-    match sniff_content(&head).filter(|found| !found.may_be_csv()) {
-        None => Ok(()),
-        Some(foreign) => Err(FormatError::Foreign {
-            path: source.path.clone(),
-            format: NAME,
-            foreign,
-        }),
-    }
 }
 
 fn unsound(source: &OpenFile, reason: String) -> FormatError {

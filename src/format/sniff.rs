@@ -178,9 +178,13 @@ pub fn sniff_extension(name: &str) -> Option<ForeignFile> {
             hint,
         })
     };
-    let (_, ending) = name.rsplit_once('.')?;
-    match ending.to_ascii_lowercase().as_str() {
-        ending if listing::CSV_EXTENSIONS.contains(&ending) => found("CSV", CSV),
+    let lower = name.to_ascii_lowercase();
+    let is_csv = |ending: &&str| lower.ends_with(&format!(".{ending}"));
+    if listing::CSV_EXTENSIONS.iter().any(|ending| is_csv(ending)) {
+        return found("CSV", CSV);
+    }
+    let (_, ending) = lower.rsplit_once('.')?;
+    match ending {
         "json" | "jsonl" | "ndjson" => found("JSON", NOT_READ),
         "db" | "sqlite" | "sqlite3" | "db3" => found("SQLite", DATABASE),
         "duckdb" => found("DuckDB", NOT_READ),

@@ -14,8 +14,12 @@ pub(super) fn default_glob(format: &dyn Format) -> String {
 
 /// True for a file that the usual glob of a format with these endings finds.
 pub(super) fn has_extension(path: &Path, endings: &[&str]) -> bool {
-    path.extension()
-        .is_some_and(|ending| endings.iter().any(|known| ending == *known))
+    let name = path.file_name().and_then(|name| name.to_str());
+    let ends = |ending: &&str| {
+        let stem = name.and_then(|name| name.strip_suffix(*ending));
+        stem.is_some_and(|stem| stem.len() > 1 && stem.ends_with('.'))
+    };
+    endings.iter().any(|ending| ends(ending))
 }
 
 /// Refuses a glob that no file below the home can match.

@@ -55,10 +55,11 @@ impl<'f> Batches<'f> {
     fn new(csv: &'f Csv, source: &'f OpenFile) -> Result<Self, FormatError> {
         let all = csv.all_columns(source)?;
         let names = all.iter_names();
+        let reader = RecordReader::new(source.bytes.as_ref(), &csv.options);
         let mut batches = Self {
             csv,
             source,
-            reader: RecordReader::new(source.bytes.as_ref(), &csv.options),
+            reader: reader.map_err(|error| of_record(source, error))?,
             record: Record::default(),
             width: all.len(),
             is_read: names.map(|name| source.has_column(name)).collect(),

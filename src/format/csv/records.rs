@@ -4,9 +4,13 @@
 //! here whatever is no CSV is an error with its line, so that no value is another one than its
 //! writer meant.
 
+use std::fmt::{self, Debug};
+use std::io::{self, Read};
+
 use memchr::{memchr, memchr3};
 
 use super::CsvOptions;
+use super::source::text_reader;
 use crate::storage::RandomRead;
 
 /// How much is read at once.
@@ -14,9 +18,6 @@ const BLOCK_BYTES: usize = 1 << 20;
 
 /// A longer record is most likely a quote that is not closed.
 const MAX_RECORD_BYTES: usize = 256 << 20;
-
-/// What marks UTF-8, at the beginning of a file.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What is wrong with a record.
 #[derive(Debug)]
@@ -28,7 +29,15 @@ pub(super) enum RecordError {
         reason: String,
     },
     /// The file cannot be read.
-    Read(std::io::Error),
+    Read(io::Error),
+}
+
+/// An error of reading, behind so many lines.
+fn read_error(line: u64, error: io::Error) -> RecordError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => unsound(line, error.to_string()),
+        _ => RecordError::Read(error),
+    }
 }
 
 fn unsound(line: u64, reason: impl Into<String>) -> RecordError {
@@ -97,11 +106,11 @@ impl Record {
 }
 
 /// Reads the records of a file, one after another.
-#[derive(Debug)]
 pub(super) struct RecordReader<'f> {
-    file: &'f dyn RandomRead,
-    offset: u64,
+    text: Box<dyn Read + 'f>,
     is_at_end: bool,
+    /// What is wrong behind what was read.
+    error: Option<io::Error>,
     /// What was read, from `start` on.
     buffer: Vec<u8>,
     start: usize,
@@ -109,21 +118,37 @@ pub(super) struct RecordReader<'f> {
     line: u64,
     delimiter: u8,
     quote: Option<u8>,
+    comment: Option<u8>,
+    trims: bool,
+    /// How many lines are passed over before the first record.
+    skipped_lines: u64,
+}
+
+impl Debug for RecordReader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordReader")
+            .field("line", &self.line)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'f> RecordReader<'f> {
     /// Begins at the beginning of a file.
-    pub(super) fn new(file: &'f dyn RandomRead, options: &CsvOptions) -> Self {
-        Self {
-            file,
-            offset: 0,
+    pub(super) fn new(file: &'f dyn RandomRead, options: &CsvOptions) -> Result<Self, RecordError> {
+        let text = text_reader(file, options.encoding).map_err(|error| read_error(1, error))?;
+        Ok(Self {
+            text,
             is_at_end: false,
+            error: None,
             buffer: Vec::new(),
             start: 0,
             line: 1,
             delimiter: options.delimiter,
             quote: options.quote,
-        }
+            comment: options.comment,
+            trims: options.trims,
+            skipped_lines: options.skip_rows,
+        })
     }
 
     /// Reads the next record; false at the end.
@@ -131,20 +156,41 @@ impl<'f> RecordReader<'f> {
     /// # Errors
     /// It is no CSV, or cannot be read.
     pub(super) fn next(&mut self, record: &mut Record) -> Result<bool, RecordError> {
-        if self.offset == 0 {
-            self.read_more()?;
-            if self.buffer.starts_with(BYTE_ORDER_MARK) {
-                self.start = BYTE_ORDER_MARK.len();
-            }
+        while self.skipped_lines > 0 && self.skip_line()? {
+            self.skipped_lines -= 1;
         }
         loop {
-            if self.start == self.buffer.len() && self.is_at_end {
-                return Ok(false);
+            if self.start == self.buffer.len() {
+                if self.is_at_end {
+                    return Ok(false);
+                }
+                self.read_more()?;
+                continue;
+            }
+            if self.comment == Some(self.buffer[self.start]) {
+                self.skip_line()?;
+                continue;
             }
             if let Some((length, lines)) = self.parse(record)? {
                 self.start += length;
                 self.line += lines;
                 return Ok(true);
+            }
+            self.read_more()?;
+        }
+    }
+
+    /// Passes over a line, whatever stands on it; false at the end.
+    fn skip_line(&mut self) -> Result<bool, RecordError> {
+        loop {
+            if let Some(end) = memchr(b'\n', &self.buffer[self.start..]) {
+                self.start += end + 1;
+                self.line += 1;
+                return Ok(true);
+            }
+            self.start = self.buffer.len();
+            if self.is_at_end {
+                return Ok(false);
             }
             self.read_more()?;
         }
@@ -178,6 +224,10 @@ impl<'f> RecordReader<'f> {
     fn read_more(&mut self) -> Result<(), RecordError> {
         self.buffer.drain(..self.start);
         self.start = 0;
+        if let Some(error) = self.error.take() {
+            let lines = memchr::memchr_iter(b'\n', &self.buffer).count() as u64;
+            return Err(read_error(self.line + lines, error));
+        }
         if self.buffer.len() > MAX_RECORD_BYTES {
             let reason = format!(
                 "a record begins here that does not end within {} MiB: a quote is not closed, as it seems",
@@ -190,17 +240,17 @@ impl<'f> RecordReader<'f> {
         self.buffer.resize(before + BLOCK_BYTES.max(before), 0);
         let mut end = before;
         while end < self.buffer.len() {
-            match self.file.read_at(&mut self.buffer[end..], self.offset) {
+            match self.text.read(&mut self.buffer[end..]) {
                 Ok(0) => {
                     self.is_at_end = true;
                     break;
                 }
-                Ok(read) => {
-                    end += read;
-                    self.offset += read as u64;
+                Ok(read) => end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.error = Some(error);
+                    break;
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(RecordError::Read(error)),
             }
         }
         self.buffer.truncate(end);
@@ -216,6 +266,7 @@ impl<'f> RecordReader<'f> {
         let bytes = &self.buffer[self.start..];
         let (mut place, mut lines) = (0, 0);
         loop {
+            place += self.blanks(&bytes[place..]);
             let rest = &bytes[place..];
             let is_quoted = self.quote.is_some_and(|quote| rest.first() == Some(&quote));
             let length = if is_quoted {
@@ -248,6 +299,16 @@ impl<'f> RecordReader<'f> {
         }
     }
 
+    /// How many blanks stand at the beginning that are no part of a field.
+    fn blanks(&self, rest: &[u8]) -> usize {
+        let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t') && **byte != self.delimiter;
+        if self.trims {
+            rest.iter().take_while(is_blank).count()
+        } else {
+            0
+        }
+    }
+
     /// Takes a field without quotes; gives its length.
     fn unquoted(
         &self,
@@ -274,6 +335,16 @@ impl<'f> RecordReader<'f> {
             // At the end of a file a line may end with half of what ends lines.
             field = field.strip_suffix(b"\r").unwrap_or(field);
         }
+        let length = if at_end == Some(b'\n') {
+            field.len()
+        } else {
+            end
+        };
+        if self.trims {
+            while let [before @ .., b' ' | b'\t'] = field {
+                field = before;
+            }
+        }
         if memchr(b'\r', field).is_some() {
             return Err(unsound(
                 record.line + lines,
@@ -281,11 +352,6 @@ impl<'f> RecordReader<'f> {
             ));
         }
         record.bytes.extend_from_slice(field);
-        let length = if at_end == Some(b'\n') {
-            field.len()
-        } else {
-            end
-        };
         Ok(Some(length))
     }
 
@@ -310,11 +376,13 @@ impl<'f> RecordReader<'f> {
             *lines += memchr::memchr_iter(b'\n', inside).count() as u64;
             record.bytes.extend_from_slice(inside);
             place += length + 1;
+            if rest.get(place) == Some(&quote) {
+                record.bytes.push(quote);
+                place += 1;
+                continue;
+            }
+            place += self.blanks(&rest[place..]);
             match rest[place..] {
-                [next, ..] if next == quote => {
-                    record.bytes.push(quote);
-                    place += 1;
-                }
                 [next, ..] if next == self.delimiter || next == b'\n' => return Ok(Some(place)),
                 [b'\r', b'\n', ..] => return Ok(Some(place)),
                 [] if self.is_at_end => return Ok(Some(place)),
