@@ -9,7 +9,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -42,6 +42,40 @@ pub fn start_rayon_pool() -> Result<()> {
 pub fn build_runtime(builder: &mut Builder) -> Result<Runtime> {
     let built = catch_panic(|| builder.worker_threads(1).build())?;
     built.map_err(|error| ThreadSpawnError(error.to_string()).into())
+}
+
+/// How many steps a thread is ahead at most.
+const AHEAD: usize = 1;
+
+/// Does something with each of what comes, while the next comes on a thread of its own.
+///
+/// # Errors
+/// What comes or what is done with it fails, or there is no thread for it.
+pub fn read_ahead<T: Send, E: Send + From<Error>>(
+    mut next: impl FnMut() -> Result<Option<T>, E> + Send,
+    mut each: impl FnMut(T) -> Result<(), E>,
+) -> Result<(), E> {
+    let (send, receive) = sync_channel(AHEAD);
+    let read = move || {
+        loop {
+            let read = next().transpose();
+            let is_end = !matches!(read, Some(Ok(_)));
+            // Who waited for it may have gone.
+            let is_gone = read.is_some_and(|read| send.send(read).is_err());
+            if is_end || is_gone {
+                return;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, read);
+        let thread = thread.map_err(|error| Error::from(ThreadSpawnError(error.to_string())))?;
+        let done = receive.into_iter().try_for_each(|read| each(read?));
+        match thread.join() {
+            Ok(()) => done,
+            Err(panic) => resume_unwind(panic),
+        }
+    })
 }
 
 /// Why a task brought nothing back: what it did panicked.

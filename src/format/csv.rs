@@ -193,7 +193,7 @@ impl Csv {
 
     /// Refuses what begins as a file of another kind does, where it is unpacked.
     fn check_not_foreign(&self, source: &OpenFile) -> Result<(), FormatError> {
-        let read = |mut text: Box<dyn Read + '_>| {
+        let read = |mut text: Box<dyn Read + Send + '_>| {
             let mut head = Vec::with_capacity(SNIFF_LEN);
             let read = text.as_mut().take(SNIFF_LEN as u64).read_to_end(&mut head);
             read.map(|_| head)

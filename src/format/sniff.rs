@@ -180,7 +180,7 @@ pub fn sniff_extension(name: &str) -> Option<ForeignFile> {
     };
     let lower = name.to_ascii_lowercase();
     let is_csv = |ending: &&str| lower.ends_with(&format!(".{ending}"));
-    if listing::CSV_EXTENSIONS.iter().any(|ending| is_csv(ending)) {
+    if listing::CSV_EXTENSIONS.iter().any(is_csv) {
         return found("CSV", CSV);
     }
     let (_, ending) = lower.rsplit_once('.')?;

@@ -19,7 +19,7 @@ pub(super) fn has_extension(path: &Path, endings: &[&str]) -> bool {
         let stem = name.and_then(|name| name.strip_suffix(*ending));
         stem.is_some_and(|stem| stem.len() > 1 && stem.ends_with('.'))
     };
-    endings.iter().any(|ending| ends(ending))
+    endings.iter().any(ends)
 }
 
 /// Refuses a glob that no file below the home can match.

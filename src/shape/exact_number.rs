@@ -15,6 +15,9 @@ const MAX_SCALE: i32 = 10_000;
 impl ExactNumber {
     /// Reads digits, with a sign, a point and an exponent where there are some.
     pub(super) fn parse(text: &str) -> Option<Self> {
+        if let Some(short) = Self::parse_short(text.as_bytes()) {
+            return Some(short);
+        }
         let (digits, exponent) = match text.find(['e', 'E']) {
             Some(place) => (&text[..place], text[place + 1..].parse::<i32>().ok()?),
             None => (text, 0),
@@ -41,6 +44,33 @@ impl ExactNumber {
         is_near.then_some(Self {
             value: sign * value,
             scale,
+        })
+    }
+
+    /// The same of few digits without an exponent, as most numbers are; `None` for others.
+    fn parse_short(text: &[u8]) -> Option<Self> {
+        /// So many digits have no carry out of 64 bits.
+        const MAX_DIGITS: usize = 18;
+        let (sign, digits) = match text {
+            [b'-', digits @ ..] => (-1, digits),
+            digits => (1, digits),
+        };
+        let (mut value, mut point) = (0_i64, None);
+        for (place, byte) in digits.iter().enumerate().take(MAX_DIGITS + 1) {
+            match byte {
+                b'0'..=b'9' => value = value.wrapping_mul(10).wrapping_add(i64::from(byte - b'0')),
+                b'.' if point.is_none() => point = Some(place),
+                _ => return None,
+            }
+        }
+        let count = digits.len() - usize::from(point.is_some());
+        let behind = point.map_or(0, |point| digits.len() - point - 1);
+        if !(1..=MAX_DIGITS).contains(&count) {
+            return None;
+        }
+        Some(Self {
+            value: i128::from(sign * value),
+            scale: i32::try_from(behind).ok()?,
         })
     }
 
@@ -116,6 +146,21 @@ mod tests {
         assert_eq!(at(".5", 1), Some(5));
         assert_eq!(at("0e99", 0), Some(0));
         assert_eq!(at("1e99", 0), None);
+        assert_eq!(at("1.50", 1), Some(15));
+        assert_eq!(at("5.", 0), Some(5));
+        assert_eq!(at("999999999999999999", 0), Some(999_999_999_999_999_999));
+        assert_eq!(
+            at("-9999999999999999.99", 2),
+            Some(-999_999_999_999_999_999)
+        );
+        assert_eq!(
+            at("9999999999999999999", 0),
+            Some(9_999_999_999_999_999_999)
+        );
+        assert_eq!(
+            at("-99999999999999999.99", 2),
+            Some(-9_999_999_999_999_999_999)
+        );
         for none in [
             "",
             "-",

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use polars_arrow::array::{Array, MutableBinaryViewArray};
-use polars_arrow::datatypes::{ArrowDataType, ArrowSchema};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::records::{Record, RecordReader};
 use super::{Csv, of_line, of_record};
 use crate::format::batch::RecordBatch;
 use crate::format::{FormatError, OpenFile, PartPieces, Reader};
 use crate::shape::cast_texts;
+use crate::threads::read_ahead;
 
 /// How many rows are handed on at once.
 const BATCH_ROWS: usize = 1 << 16;
@@ -27,13 +29,16 @@ pub(super) fn decode(
     for piece in part.pieces {
         let source = part.inputs.open(piece.file)?;
         let mut batches = Batches::new(csv, &source)?;
-        while let Some(batch) = batches.next()? {
-            if part.interrupted.is_cancelled() {
-                return Err(FormatError::Interrupted);
-            }
-            rows += batch.height() as u64;
-            each(batch)?;
-        }
+        read_ahead(
+            || batches.next(),
+            |batch| {
+                if part.interrupted.is_cancelled() {
+                    return Err(FormatError::Interrupted);
+                }
+                rows += batch.height() as u64;
+                each(batch)
+            },
+        )?;
     }
     Ok(rows)
 }
@@ -97,12 +102,18 @@ impl<'f> Batches<'f> {
         if lines.is_empty() {
             return Ok(None);
         }
-        let texts = columns.into_iter().map(|column| column.freeze().boxed());
-        let arrays = texts.zip(self.schema.iter_values()).map(|(texts, field)| {
+        let fields: Vec<&Field> = self.schema.iter_values().collect();
+        let arrays = columns.into_par_iter().zip(fields).map(|(texts, field)| {
             let (name, dtype) = (&field.name, &field.dtype);
-            self.typed(texts, name, dtype, &lines)
+            Self::typed(texts.freeze().boxed(), name, dtype, &lines)
         });
-        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+        // The error of the first line.
+        let mut arrays: Vec<Result<_, (u64, String)>> = arrays.collect();
+        let wrong = arrays.iter_mut().filter_map(|array| array.as_mut().err());
+        if let Some((line, reason)) = wrong.min_by_key(|(line, _)| *line) {
+            return Err(of_line(source, *line, std::mem::take(reason)));
+        }
+        let arrays = arrays.into_iter().flatten().collect();
         let batch = RecordBatch::try_new(lines.len(), self.schema.clone(), arrays);
         batch
             .map(Some)
@@ -132,20 +143,19 @@ impl<'f> Batches<'f> {
         Err(of_line(self.source, self.record.line, reason))
     }
 
-    /// Texts as values of a type.
+    /// Texts as values of a type; where one is none, its line and what is wrong with it.
     fn typed(
-        &self,
         texts: Box<dyn Array>,
         name: &str,
         dtype: &ArrowDataType,
         lines: &[u64],
-    ) -> Result<Box<dyn Array>, FormatError> {
+    ) -> Result<Box<dyn Array>, (u64, String)> {
         if *dtype == ArrowDataType::Utf8View {
             return Ok(texts);
         }
         cast_texts(texts.as_ref(), dtype).map_err(|(row, reason)| {
             let line = lines.get(row).copied().unwrap_or_default();
-            of_line(self.source, line, format!("column {name}: {reason}"))
+            (line, format!("column {name}: {reason}"))
         })
     }
 }

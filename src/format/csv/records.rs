@@ -107,7 +107,7 @@ impl Record {
 
 /// Reads the records of a file, one after another.
 pub(super) struct RecordReader<'f> {
-    text: Box<dyn Read + 'f>,
+    text: Box<dyn Read + Send + 'f>,
     is_at_end: bool,
     /// What is wrong behind what was read.
     error: Option<io::Error>,

@@ -74,7 +74,7 @@ const WINDOWS_1252: [Option<char>; 32] = [
 pub(super) fn text_reader<'f>(
     file: &'f dyn RandomRead,
     encoding: Encoding,
-) -> io::Result<Box<dyn Read + 'f>> {
+) -> io::Result<Box<dyn Read + Send + 'f>> {
     let mut unpacked = unpacked(file)?;
     let head = read_head(&mut unpacked, UTF8_MARK.len())?;
     let is_big = match head.as_slice() {
@@ -119,7 +119,7 @@ fn invalid(reason: impl Into<String>) -> io::Error {
 }
 
 /// The bytes of a file, unpacked where it begins as packed ones do.
-fn unpacked<'f>(file: &'f dyn RandomRead) -> io::Result<Box<dyn Read + 'f>> {
+fn unpacked<'f>(file: &'f dyn RandomRead) -> io::Result<Box<dyn Read + Send + 'f>> {
     let mut plain = SequentialReader::new(file);
     let head = read_head(&mut plain, 4)?;
     let whole = SequentialReader::new(file);
