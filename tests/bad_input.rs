@@ -146,7 +146,7 @@ fn files_that_are_not_sound_are_named() {
 /// have.
 const FOREIGN: &[(&str, &[u8], &str, &str)] = &[
     (
-        "a.csv",
+        "a.txt",
         b"id,total\n1,2\n",
         "it is a CSV file",
         "{type: csv}",
@@ -159,7 +159,7 @@ const FOREIGN: &[(&str, &[u8], &str, &str)] = &[
     ),
     ("a.json", b"{\"id\": 1}\n", "it is a JSON file", "parquet"),
     (
-        "a.arrow",
+        "a.dat",
         b"ARROW1\0\0\xff\xff\xff\xff",
         "it is an Arrow IPC file",
         "parquet",

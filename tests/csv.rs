@@ -439,6 +439,37 @@ fn csv_comes_into_tables_and_other_formats() {
     );
 }
 
+/// Files whose ending says what they are.
+#[test]
+fn a_home_needs_no_type_where_an_ending_says_it() {
+    for home in [
+        "home/a.csv",
+        "{path: home/a.CSV}",
+        "{path: home, glob: \"*.csv\", delimiter: \",\"}",
+        "{path: home/a.csv.gz}",
+    ] {
+        let sandbox = Sandbox::new(&format!("flows:\n  f: {{home: {home}, store: out}}\n"));
+        for name in ["a.csv", "a.CSV", "a.csv.gz"] {
+            sandbox.write(&format!("home/{name}"), "id,name\n1,x\n");
+        }
+        built(&sandbox);
+        assert_eq!(
+            peers::read_folder(&sandbox, "out", "all").1,
+            ["1|x"],
+            "{home}"
+        );
+    }
+    // What is said counts.
+    let sandbox =
+        Sandbox::new("flows:\n  f: {home: {type: parquet, path: home/a.csv}, store: out}\n");
+    sandbox.write("home/a.csv", "id,name\n1,x\n");
+    assert!(
+        failed(&sandbox)
+            .error()
+            .contains("not a sound parquet file: it is a CSV file")
+    );
+}
+
 #[test]
 fn wrong_keys_are_said_with_their_place() {
     for (keys, words) in [

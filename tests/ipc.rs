@@ -447,11 +447,7 @@ fn what_is_not_read_is_called_by_its_name() {
             "write or fetch the file again",
         ),
         ("north", "it is a parquet file", "type: parquet"),
-        (
-            "table",
-            "it is a CSV file",
-            "hygge reads parquet and Arrow IPC files",
-        ),
+        ("table", "it is a CSV file", "type: csv"),
         (
             "short",
             "it does not end with ARROW1: it may have been cut off",
@@ -498,7 +494,7 @@ fn what_is_not_read_is_called_by_its_name() {
     // The other way round it is named too.
     sandbox.write(
         "hygge.yml",
-        "flows:\n  a: {home: {path: odd/version4.arrow}, store: out/a, retries: 0}\n",
+        "flows:\n  a: {home: {type: parquet, path: odd/version4.arrow}, store: out/a, retries: 0}\n",
     );
     let ran = failed(&sandbox);
     assert!(

@@ -371,13 +371,13 @@ impl<'a> Factory<'a> {
         }
     }
 
-    /// A home; `name` is how errors call it. A block with `flow` or `connection` needs no type.
+    /// A home; `name` is how errors call it. A block with `flow` or `connection` needs no type, and one
+    /// of files none where their ending says it.
     pub fn home(&self, name: &str, node: &Node, problems: &mut Problems) -> Option<Arc<dyn Home>> {
-        make_from_block(
-            HOMES,
-            infer_kind(HOMES, node),
-            self.block(name, node, problems),
-        )
+        let (kind, usual) = infer_kind(HOMES, node);
+        let by_ending = format_by_ending(node).filter(|word| kind.type_names().contains(word));
+        let default = (kind, by_ending.unwrap_or(usual));
+        make_from_block(HOMES, default, self.block(name, node, problems))
     }
 
     /// A store; `name` is how errors call it. A block with `connection` needs no type.
@@ -422,8 +422,23 @@ impl<'a> Factory<'a> {
     }
 }
 
-/// The kind that a block without a type is of.
-fn infer_kind<'k, T: ?Sized>(kinds: &'k [Registration<T>], node: &Node) -> &'k Registration<T> {
+/// The format of the files of a home that its glob or its path ends with.
+fn format_by_ending(node: &Node) -> Option<&'static str> {
+    let name = node.get("glob").or_else(|| node.get("path"))?.text()?;
+    let name = name.to_ascii_lowercase();
+    let ends = |format: &&FormatEntry| {
+        let format = (format.home.default)();
+        let mut endings = format.extensions().iter();
+        endings.any(|ending| name.ends_with(&format!(".{ending}")))
+    };
+    FORMATS.iter().find(ends).map(|format| format.id)
+}
+
+/// The kind that a block without a type is of, and the word for it.
+fn infer_kind<'k, T: ?Sized>(
+    kinds: &'k [Registration<T>],
+    node: &Node,
+) -> (&'k Registration<T>, &'static str) {
     let has = |key: &str| node.get(key).is_some();
     let is_table = !has("path") && TABLE_KEYS.into_iter().any(has);
     let is_marked = |kind: &&Registration<T>| {
@@ -433,7 +448,8 @@ fn infer_kind<'k, T: ?Sized>(kinds: &'k [Registration<T>], node: &Node) -> &'k R
                 .iter()
                 .any(|(key, word)| has(key) && means(*word))
     };
-    kinds.iter().find(is_marked).unwrap_or(&kinds[0])
+    let kind = kinds.iter().find(is_marked).unwrap_or(&kinds[0]);
+    (kind, kind.type_names()[0])
 }
 
 /// Makes what a block's `type:` says. Defaults that are for other kinds are passed over. A type
@@ -441,7 +457,7 @@ fn infer_kind<'k, T: ?Sized>(kinds: &'k [Registration<T>], node: &Node) -> &'k R
 /// the meant type may have.
 fn make_from_block<T: ?Sized>(
     kinds: &[Registration<T>],
-    default: &Registration<T>,
+    default: (&Registration<T>, &'static str),
     block: BlockContext<'_>,
 ) -> Option<Arc<T>> {
     let BlockContext {
@@ -460,8 +476,7 @@ fn make_from_block<T: ?Sized>(
             .find(|word| written.and_then(Node::text) == Some(word))?;
         Some((kind, word))
     });
-    let usual = default.type_names()[0];
-    let (kind, word) = found.unwrap_or((default, usual));
+    let (kind, word) = found.unwrap_or(default);
     let own = kind.keys(word);
     let is_own = |key: &str| key == "type" || own.contains(&key);
     let is_others = |key: &str| kinds.iter().any(|kind| kind.all_keys().contains(&key));
