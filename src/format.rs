@@ -146,6 +146,11 @@ pub trait Reader: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// True where batches are of any size, and groups are made of them by their bytes too.
+    fn has_loose_batches(&self) -> bool {
+        false
+    }
+
     /// Decodes pieces and hands their rows on, one group at a time and in order. Arrays are those
     /// that all formats and stores know: of numbers, texts and bytes as views, lists with offsets
     /// of 64 bits, and groups of them. Gives the rows that the pieces have.

@@ -79,6 +79,137 @@ fn columns_have_the_types_that_the_config_says() {
     );
 }
 
+/// Texts, and the values that they are.
+type Right = &'static [(&'static str, &'static str)];
+
+/// Texts that are values of a type, as DuckDB shows those, and texts that are none.
+const TEXTS: &[(&str, Right, &[&str])] = &[
+    (
+        "int16",
+        &[
+            ("7", "7"),
+            ("-32768", "-32768"),
+            ("+7", "7"),
+            ("007", "7"),
+            ("7.00", "7"),
+            ("7e2", "700"),
+        ],
+        &[
+            "32768", "7.5", " 7", "7 ", "1_000", "0x7", "seven", "-", "1e99",
+        ],
+    ),
+    (
+        "uint64",
+        &[("18446744073709551615", "18446744073709551615"), ("0", "0")],
+        &["-1", "18446744073709551616"],
+    ),
+    (
+        "\"decimal(20,2)\"",
+        &[
+            ("1.5", "1.50"),
+            ("1.500", "1.50"),
+            ("-.5", "-0.50"),
+            ("123456789012345678.99", "123456789012345678.99"),
+            ("1e3", "1000.00"),
+        ],
+        &["1.505", "1234567890123456789", "1,5", "NaN"],
+    ),
+    (
+        "float64",
+        &[
+            ("0.1", "0.1"),
+            ("1e-3", "0.001"),
+            ("-Infinity", "-inf"),
+            ("NaN", "nan"),
+            ("16777217", "16777217.0"),
+        ],
+        &["0.1000000000000000001", "9007199254740993", "1e400", "1.5f"],
+    ),
+    (
+        "boolean",
+        &[("true", "true"), ("FALSE", "false"), ("True", "true")],
+        &["1", "yes", "t", "wahr"],
+    ),
+    (
+        "date",
+        &[
+            ("2024-02-29", "2024-02-29"),
+            ("0001-01-01", "0001-01-01"),
+            ("9999-12-31", "9999-12-31"),
+        ],
+        &[
+            "2024-02-30",
+            "2024-2-9",
+            "29.02.2024",
+            "2024-02-29 00:00:01",
+            "0000-01-01",
+            "20240229",
+        ],
+    ),
+    (
+        "timestamp",
+        &[
+            ("2024-01-31 12:00:00.000001", "2024-01-31 12:00:00.000001"),
+            ("2024-01-31T12:00", "2024-01-31 12:00:00"),
+            ("2024-01-31", "2024-01-31 00:00:00"),
+        ],
+        &[
+            "2024-01-31 12:00:00Z",
+            "2024-01-31 24:00:00",
+            "2024-01-31 12:00:00.0000001",
+            "31/01/2024",
+        ],
+    ),
+    (
+        "timestamp_utc",
+        &[
+            ("2024-01-31T12:00:00Z", "2024-01-31 12:00:00+00"),
+            ("2024-01-31 12:00:00-0530", "2024-01-31 17:30:00+00"),
+        ],
+        &["2024-01-31 12:00:00", "2024-01-31 12:00:00 CET"],
+    ),
+    (
+        "time",
+        &[
+            ("23:59:59.999999", "23:59:59.999999"),
+            ("12:00", "12:00:00"),
+        ],
+        &["24:00:00", "12", "12:00:00Z"],
+    ),
+];
+
+#[test]
+fn a_text_is_exactly_a_value_of_its_type_or_an_error() {
+    for (kind, right, wrong) in TEXTS {
+        let keys = format!(", delimiter: \"|\", types: {{x: {kind}}}");
+        let sandbox = project(&keys);
+        let rows: Vec<String> = right
+            .iter()
+            .enumerate()
+            .map(|(row, (text, _))| format!("{row}|{text}\n"))
+            .collect();
+        sandbox.write("home/x.csv", format!("n|x\n{}", rows.concat()));
+        built(&sandbox);
+        let expected: Vec<String> = right
+            .iter()
+            .enumerate()
+            .map(|(row, (_, value))| format!("{row}|{value}"))
+            .collect();
+        assert_eq!(
+            peers::read_folder(&sandbox, "out", "n::int").1,
+            expected,
+            "{kind}"
+        );
+        for text in *wrong {
+            let sandbox = project(&keys);
+            sandbox.write("home/x.csv", format!("n|x\n1|{}\n2|{text}\n", right[0].0));
+            let ran = failed(&sandbox);
+            let words = format!("line 3: column x: '{text}' is no ");
+            assert!(ran.error().contains(&words), "{kind}: {}", ran.text);
+        }
+    }
+}
+
 /// What stands in a file, and words of the error.
 const WRONG: &[(&[u8], &str)] = &[
     (
@@ -123,7 +254,16 @@ const WRONG: &[(&[u8], &str)] = &[
         b"\xff\xfea\0\n\0\x00\xdcx\0",
         "line 2: it has 0xdc00 alone, which is half of a letter",
     ),
-    (b"PAR1....PAR1", "it is a parquet file"),
+    (b"PAR1\x15\0\x15\0PAR1", "it is a parquet file"),
+    (b"<?xml version=\"1.0\"?>\n<a/>", "it is an XML document"),
+    (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        "it is a pointer of Git LFS",
+    ),
+    (
+        b"a;b,c\n1;2,3\n",
+        "line 1: it has ';' and ',': delimiter of its home says which",
+    ),
     (
         b"\x1f\x8b\x08\0\0\0\0\0",
         "line 1: it is packed, and cut off",
@@ -207,6 +347,25 @@ fn what_is_unusual_and_right_is_read() {
         assert_eq!(rows("", bytes).1, ["1|x"]);
     }
     assert_eq!(rows("", b"a,b\n1,").1, ["1|"]);
+    // What stands between fields, where nothing is said.
+    for (bytes, found) in [
+        (&b"a;b\n1,5;2|3\n"[..], "1,5|2|3"),
+        (b"a\tb\n1\t2\n", "1|2"),
+        (b"\"a,;\"|b\n1|2\n", "1|2"),
+        (b"\"a,b\"\t\"\"\"|\"\r\n1\t2\r\n", "1|2"),
+        (b"a\n1;2\n", "1;2"),
+    ] {
+        assert_eq!(rows("", bytes).1, [found]);
+    }
+    assert_eq!(
+        rows(", delimiter: \";\"", b"a,b;c\n1;2\n").0,
+        "a,b VARCHAR, c VARCHAR"
+    );
+    // Words that other files begin with.
+    for name in ["PARENT_ID", "ORC", "PAR1", "BZ", "<TICKER>", "{id}", "SEQ"] {
+        let bytes = format!("{name},b\n1,2\n");
+        assert_eq!(rows("", bytes.as_bytes()).1, ["1|2"], "{name}");
+    }
 }
 
 #[test]
@@ -275,6 +434,69 @@ fn keys_say_how_files_are_written() {
     }
 }
 
+#[test]
+fn values_are_written_as_the_home_says() {
+    let keys = ", delimiter: \";\", decimal_comma: true, thousands: \".\", date_formats: [\"%d.%m.%Y\", \"%d-%m-%y\"], true_values: [ja, \"1\"], false_values: nein, \
+                types: {n: int64, total: \"decimal(12,2)\", ratio: float64, day: date, paid: boolean}";
+    let header = "n;total;ratio;day;paid;text\n";
+    let sandbox = project(keys);
+    sandbox.write(
+        "home/x.csv",
+        format!("{header}1.234;-1.234.567,50;0,25;29.02.2024;ja;1.5\n7;,5;1e3;1-2-26;true;\n;;;;nein;x\n"),
+    );
+    built(&sandbox);
+    assert_eq!(
+        peers::read_folder(&sandbox, "out", "n desc nulls last").1,
+        [
+            "1234|-1234567.50|0.25|2024-02-29|true|1.5",
+            "7|0.50|1000.0|2026-02-01|true|",
+            "||||false|x"
+        ]
+    );
+    for (row, column) in [
+        ("12.34;;;;;", "n"),
+        ("1,5;;;;;", "n"),
+        (";1.5;;;;", "total"),
+        (";1,505;;;;", "total"),
+        (";;0.25;;;", "ratio"),
+        (";;;30.02.2024;;", "day"),
+        (";;;2024-02-29;;", "day"),
+        (";;;;yes;", "paid"),
+    ] {
+        let sandbox = project(keys);
+        sandbox.write("home/x.csv", format!("{header}{row}\n"));
+        let ran = failed(&sandbox);
+        assert!(
+            ran.error().contains(&format!("line 2: column {column}: '")),
+            "{row}: {}",
+            ran.text
+        );
+    }
+    // As it is written out, it means the same.
+    let checked = sandbox.run(&["check", "--offline", "--format", "json"]);
+    sandbox.write("hygge.yml", checked.event("config")["config"].to_string());
+    assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], 1);
+    for (keys, words) in [
+        (
+            ", thousands: \".\"",
+            "thousands of home of flow f is what numbers have elsewhere",
+        ),
+        (
+            ", decimal_comma: true, thousands: \",\"",
+            "expected another character",
+        ),
+        (", date_formats: \"%d.%m\"", "by which no day is read"),
+        (", date_formats: \"%Q\"", "by which no day is read"),
+    ] {
+        let ran = project(keys).run(&["check", "--offline"]);
+        assert!(
+            ran.code == 2 && ran.text.contains(words),
+            "{keys}: {}",
+            ran.text
+        );
+    }
+}
+
 /// What Python packs, in one piece and in several.
 #[test]
 fn packed_files_are_read_as_what_is_in_them() {
@@ -319,6 +541,30 @@ fn packed_files_are_read_as_what_is_in_them() {
             assert!(ran.error().contains(name) && is_packed, "{}", ran.text);
         }
     }
+}
+
+/// Memory is that of some values at once, however many columns there are.
+#[test]
+fn wide_files_are_read_in_few_rows_at_once() {
+    let sandbox = project("");
+    let names: Vec<String> = (0..3000).map(|column| format!("c{column}")).collect();
+    let row = vec!["7"; 3000].join(",");
+    sandbox.write(
+        "home/x.csv",
+        format!("{}\n{}", names.join(","), format!("{row}\n").repeat(4000)),
+    );
+    let ran = built(&sandbox);
+    assert_eq!(ran.finished("f").expect("the flow")["rows"], 4000);
+    let lines = "import sys, glob, pyarrow.parquet as parquet\n\
+                 file = parquet.ParquetFile(glob.glob(sys.argv[1] + '/*.parquet')[0])\n\
+                 groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]\n\
+                 print(file.metadata.num_columns, sum(groups), len(groups) > 1, max(groups) < 2500)";
+    let read = peers::run(lines, &[sandbox.path("out").as_os_str()]);
+    assert_success(&read);
+    assert_eq!(
+        String::from_utf8_lossy(&read.stdout).trim(),
+        "3000 4000 True True"
+    );
 }
 
 /// Fields that are longer than what is read at once, and lines that lie across its ends.
@@ -479,7 +725,7 @@ fn wrong_keys_are_said_with_their_place() {
         ),
         (", delimiter: \"ä\"", "expected one ASCII character"),
         (
-            ", quote: \",\"",
+            ", delimiter: \",\", quote: \",\"",
             "delimiter, quote and comment of home of flow f are not all different",
         ),
         (", types: {a: integer64}", "the unknown type \"integer64\""),

@@ -91,7 +91,7 @@ fn table(schema: &Value, place: &str) -> String {
 fn yaml(value: &Value) -> String {
     match value {
         Value::String(text)
-            if text.starts_with(['*', '{', '$']) || text.contains([':', '#', '{']) =>
+            if text.starts_with(['*', '{', '$', '%']) || text.contains([':', '#', '{']) =>
         {
             format!("\"{text}\"")
         }

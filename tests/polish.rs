@@ -129,3 +129,46 @@ fn what_polish_cannot_have_is_named_with_what_to_write() {
         assert!(ran.text.contains(told), "{polish}: {}", ran.text);
     }
 }
+
+/// Its homes and stores of files are of the type `local`.
+#[test]
+fn a_folder_of_csv_is_polished_as_the_python_hygge_writes_it() {
+    let sandbox = Sandbox::new(
+        "flows:\n  people:\n    home: {type: local, path: landing/people, format: csv}\n    \
+         store:\n      type: local\n      path: store/people\n      format: parquet\n      \
+         polish:\n        hash_ids: [{name: row id, from_columns: [id], algo: sha256, hex: true}]\n        \
+         columns: {remove_special: true, case: snake}\n        \
+         constants: [{name: source_system, value: crm}]\n",
+    );
+    sandbox.write(
+        "landing/people/a.csv",
+        "id,First Name\n1,Ada\n2,\"Grace \"\"G\"\"\"\n",
+    );
+    sandbox.write("landing/people/b.csv", "id,First Name\n3,\n");
+    built(&sandbox);
+    let (columns, rows) = peers::read_folder(&sandbox, "store/people", "id");
+    assert_eq!(
+        columns,
+        "id VARCHAR, first_name VARCHAR, row_id VARCHAR, source_system VARCHAR"
+    );
+    let key = peers::sha256("1:1");
+    assert_eq!(rows[0], format!("1|Ada|{key}|crm"));
+    assert!(
+        rows[1].starts_with("2|Grace \"G\"|") && rows[2].starts_with("3||"),
+        "{rows:?}"
+    );
+    assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], 1);
+    // Without a format it is what the files end with, else parquet; another is an error by its name.
+    sandbox.write("hygge.yml", "flows:\n  a: {home: {type: local, path: landing/people/a.csv}, store: {type: local, path: a}}\n");
+    built(&sandbox);
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: {type: local, path: landing, format: xml}, store: a}\n",
+    );
+    let ran = sandbox.run(&["check", "--offline"]);
+    assert!(
+        ran.code == 2 && ran.text.contains("the unknown type \"xml\""),
+        "{}",
+        ran.text
+    );
+}

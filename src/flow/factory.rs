@@ -3,6 +3,7 @@
 //! This is the one registry. A new format is one entry of `FORMATS`; a home or store that is no
 //! folder of files is one line in `HOMES` or `STORES`.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -374,6 +375,7 @@ impl<'a> Factory<'a> {
     /// A home; `name` is how errors call it. A block with `flow` or `connection` needs no type, and one
     /// of files none where their ending says it.
     pub fn home(&self, name: &str, node: &Node, problems: &mut Problems) -> Option<Arc<dyn Home>> {
+        let node = &*without_local(node);
         let (kind, usual) = infer_kind(HOMES, node);
         let by_ending = format_by_ending(node).filter(|word| kind.type_names().contains(word));
         let default = (kind, by_ending.unwrap_or(usual));
@@ -387,6 +389,7 @@ impl<'a> Factory<'a> {
         node: &Node,
         problems: &mut Problems,
     ) -> Option<Arc<dyn Store>> {
+        let node = &*without_local(node);
         make_from_block(
             STORES,
             infer_kind(STORES, node),
@@ -420,6 +423,24 @@ impl<'a> Factory<'a> {
     pub fn stores() -> &'static [Registration<dyn Store>] {
         STORES
     }
+}
+
+/// What the Python hygge writes as `type: local` with a `format`, as a block of that type.
+fn without_local(node: &Node) -> Cow<'_, Node> {
+    if node.get("type").and_then(Node::text) != Some("local") {
+        return Cow::Borrowed(node);
+    }
+    let format = node.get("format");
+    let entry = |(key, value): &(Key, Node)| match (key.name.as_str(), format) {
+        ("format", _) | ("type", None) => None,
+        ("type", Some(format)) => Some((key.clone(), format.clone())),
+        _ => Some((key.clone(), value.clone())),
+    };
+    let entries = node.entries().iter().filter_map(entry);
+    Cow::Owned(Node {
+        value: Written::Map(entries.collect()),
+        at: node.at,
+    })
 }
 
 /// The format of the files of a home that its glob or its path ends with.

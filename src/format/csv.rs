@@ -6,10 +6,13 @@
 mod decode;
 mod records;
 mod source;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
+use jiff::civil::datetime;
+use jiff::fmt::strtime;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,7 +20,7 @@ use serde_json::json;
 
 use super::batch::RecordBatch;
 use super::canonical_schema::{leaves, write_field};
-use super::sniff::{SNIFF_LEN, sniff_content};
+use super::sniff::{SNIFF_LEN, sniff_beside_text};
 use super::{
     FileColumn, Format, FormatError, Layout, OpenFile, PartPieces, Passthrough, Reader, Writer,
 };
@@ -33,6 +36,7 @@ use crate::shape::check_text_castable;
 
 use records::{Record, RecordReader};
 use source::{Encoding, text_reader};
+use values::{ValueForms, parse_moment};
 
 /// What errors call it.
 const NAME: &str = "CSV";
@@ -45,7 +49,7 @@ const NO_QUOTE: &str = "none";
 #[serde(rename = "csv", deny_unknown_fields)]
 pub struct CsvHomeFields {
     /// The character between fields.
-    #[schemars(example = &";", extend("default" = ","))]
+    #[schemars(example = &";", extend("x-default" = "what the first record has: a comma, a semicolon, a tab or a bar"))]
     delimiter: Option<String>,
     /// The character around fields that have delimiters or ends of lines in them, where it is written twice; `none` where fields never stand in quotes.
     #[schemars(example = &"none", extend("default" = "\""))]
@@ -68,6 +72,21 @@ pub struct CsvHomeFields {
     /// What is null besides a field on which nothing stands. A field in quotes is never null.
     #[schemars(example = json!(["NA", "n/a"]), extend("x-default" = "nothing else"))]
     null_values: Option<StringList>,
+    /// What is true in a boolean column, besides `true`.
+    #[schemars(example = json!(["yes", "ja"]), extend("x-default" = "nothing else"))]
+    true_values: Option<StringList>,
+    /// What is false in a boolean column, besides `false`.
+    #[schemars(example = json!(["no", "nein"]), extend("x-default" = "nothing else"))]
+    false_values: Option<StringList>,
+    /// True where a comma stands before the fraction of numbers, and no point.
+    #[schemars(example = true, extend("default" = false))]
+    decimal_comma: Option<bool>,
+    /// The character that may stand between the thousands of numbers.
+    #[schemars(example = &".", extend("x-default" = "none"))]
+    thousands: Option<String>,
+    /// How days and timestamps without a zone are written, by the directives of `strftime`; a text that two of them read as two moments is an error.
+    #[schemars(example = json!(["%d.%m.%Y"]), extend("x-default" = "`2026-01-31`, `2026-01-31 12:00:00`"))]
+    date_formats: Option<StringList>,
     /// Types of columns; a column that is not named is a text.
     #[schemars(example = json!({ "id": "int64", "total": "decimal(12,2)" }), extend("x-default" = "text", "x-type" = "map of types"))]
     types: Option<BTreeMap<String, String>>,
@@ -76,7 +95,8 @@ pub struct CsvHomeFields {
 /// How files are written, and what their columns are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct CsvOptions {
-    delimiter: u8,
+    /// `None` where each file says it.
+    delimiter: Option<u8>,
     quote: Option<u8>,
     has_header: bool,
     encoding: Encoding,
@@ -84,13 +104,14 @@ struct CsvOptions {
     comment: Option<u8>,
     trims: bool,
     null_values: Vec<String>,
+    forms: ValueForms,
     types: BTreeMap<String, ColumnType>,
 }
 
 impl Default for CsvOptions {
     fn default() -> Self {
         Self {
-            delimiter: b',',
+            delimiter: None,
             quote: Some(b'"'),
             has_header: true,
             encoding: Encoding::default(),
@@ -98,6 +119,7 @@ impl Default for CsvOptions {
             comment: None,
             trims: false,
             null_values: Vec::new(),
+            forms: ValueForms::default(),
             types: BTreeMap::new(),
         }
     }
@@ -129,13 +151,14 @@ impl Csv {
             is_sound = false;
             None
         };
-        let delimiter = sign("delimiter", fields.delimiter).unwrap_or(default.delimiter);
+        let delimiter = sign("delimiter", fields.delimiter);
         let quote = match fields.quote.as_deref() {
             Some(NO_QUOTE) => None,
             _ => sign("quote", fields.quote).or(default.quote),
         };
         let comment = sign("comment", fields.comment);
-        let signs = [Some(delimiter), quote, comment].into_iter().flatten();
+        let thousands = sign("thousands", fields.thousands);
+        let signs = [delimiter, quote, comment].into_iter().flatten();
         if signs.clone().count() > signs.collect::<BTreeSet<_>>().len() {
             let message = format!("delimiter, quote and comment of {name} are not all different");
             problems.push(Problem::new(
@@ -145,6 +168,43 @@ impl Csv {
             ));
             is_sound = false;
         }
+        let has_decimal_comma = fields.decimal_comma.unwrap_or_default();
+        let point = if has_decimal_comma { b',' } else { b'.' };
+        if thousands.is_some_and(|mark| {
+            mark == point || mark.is_ascii_alphanumeric() || b"+-".contains(&mark)
+        }) {
+            let message = format!("thousands of {name} is what numbers have elsewhere");
+            let problem = Problem::new(
+                node.span_of("thousands"),
+                message,
+                "expected another character",
+            );
+            problems.push(problem.with_hint("decimal_comma: true makes a comma stand before the fraction, and thousands a point"));
+            is_sound = false;
+        }
+        let date_formats = fields
+            .date_formats
+            .map(|formats| formats.0)
+            .unwrap_or_default();
+        for format in &date_formats {
+            let day = datetime(2024, 2, 29, 0, 0, 0, 0);
+            let written = strtime::format(format, day).ok();
+            let read = written.and_then(|text| parse_moment(format, &text));
+            if read != Some(day) {
+                let message =
+                    format!("date_formats of {name} has {format:?}, by which no day is read");
+                let problem = Problem::new(
+                    node.span_of("date_formats"),
+                    message,
+                    "expected directives of a year, a month and a day",
+                );
+                problems.push(
+                    problem.with_hint("%d.%m.%Y reads 31.01.2026, and %Y%m%d %H:%M 20260131 12:00"),
+                );
+                is_sound = false;
+            }
+        }
+        let list = |words: Option<StringList>| words.map(|words| words.0).unwrap_or_default();
         let words = SIMPLE_TYPES.iter().map(|(word, _)| *word);
         let words = words.chain(["decimal(12,2)"]);
         let types = read_types(fields.types, (node, "types"), name, words, problems)?;
@@ -167,7 +227,14 @@ impl Csv {
                 skip_rows: fields.skip_rows.map_or(0, |rows| rows.0),
                 comment,
                 trims: fields.trim.unwrap_or_default(),
-                null_values: fields.null_values.map(|words| words.0).unwrap_or_default(),
+                null_values: list(fields.null_values),
+                forms: ValueForms {
+                    true_values: list(fields.true_values),
+                    false_values: list(fields.false_values),
+                    has_decimal_comma,
+                    thousands,
+                    date_formats,
+                },
                 types,
             },
         })
@@ -201,7 +268,7 @@ impl Csv {
         let head = text_reader(source.bytes.as_ref(), self.options.encoding).and_then(read);
         // What cannot be read is said with its line.
         let head = head.unwrap_or_else(|_| b"?".to_vec());
-        match sniff_content(&head).filter(|found| !found.may_be_csv()) {
+        match sniff_beside_text(&head) {
             None => Ok(()),
             Some(foreign) => Err(FormatError::Foreign {
                 path: source.path.clone(),
@@ -270,8 +337,8 @@ impl Format for Csv {
         let (options, default) = (&self.options, CsvOptions::default());
         let mut settings = Settings::new();
         let text = |byte: u8| json!(char::from(byte).to_string());
-        if options.delimiter != default.delimiter {
-            settings.insert("delimiter", text(options.delimiter));
+        if let Some(delimiter) = options.delimiter {
+            settings.insert("delimiter", text(delimiter));
         }
         if options.quote != default.quote {
             let quote = options.quote.map_or_else(|| json!(NO_QUOTE), text);
@@ -294,6 +361,22 @@ impl Format for Csv {
         }
         if !options.null_values.is_empty() {
             settings.insert("null_values", json!(options.null_values));
+        }
+        let forms = &options.forms;
+        for (key, words) in [
+            ("true_values", &forms.true_values),
+            ("false_values", &forms.false_values),
+            ("date_formats", &forms.date_formats),
+        ] {
+            if !words.is_empty() {
+                settings.insert(key, json!(words));
+            }
+        }
+        if forms.has_decimal_comma {
+            settings.insert("decimal_comma", json!(true));
+        }
+        if let Some(mark) = forms.thousands {
+            settings.insert("thousands", text(mark));
         }
         if !options.types.is_empty() {
             settings.insert("types", json!(options.types));
@@ -364,6 +447,10 @@ impl Reader for Csv {
         Ok(missing
             .map(|name| format!("column {name} is missing"))
             .or_else(|| besides.map(|name| format!("column {name} is only here"))))
+    }
+
+    fn has_loose_batches(&self) -> bool {
+        true
     }
 
     fn decode(

@@ -16,11 +16,6 @@ impl ForeignFile {
     pub fn is_supported(&self) -> bool {
         [PARQUET, ARROW, CSV].contains(&self.hint)
     }
-
-    /// True for texts that may be CSV, whatever else they look like.
-    pub fn may_be_csv(&self) -> bool {
-        [CSV_FILE, JSON_FILE, TEXT_FILE, LATIN_FILE].contains(&self.description)
-    }
 }
 
 /// How many bytes from the beginning say what a file is.
@@ -36,11 +31,6 @@ const AGAIN: &str = "write or fetch the file again, or move it out of the home; 
 const DATABASE: &str = "a SQLite file is read as a database: connections: {shop: {url: \"sqlite:shop.db\"}}, and home: {connection: shop, table: orders}";
 const KEYS: &str =
     "hygge has no keys: give the home files that are not encrypted, or move it out of the home";
-
-const CSV_FILE: &str = "a CSV file, as it seems";
-const TEXT_FILE: &str = "a text, as it seems";
-const LATIN_FILE: &str = "a text, as it seems (CSV?)";
-const JSON_FILE: &str = "a JSON file, as it seems";
 
 /// Signs at the beginning of files.
 const SIGNATURES: &[(&[u8], &str, &str)] = &[
@@ -113,6 +103,24 @@ pub fn sniff_content(head: &[u8]) -> Option<ForeignFile> {
     sniff_text(head)
 }
 
+/// What a file seems to be that should be a text of any kind. The first letters of many files are
+/// words as well: PARE is one, and the beginning of PARENT.
+pub fn sniff_beside_text(head: &[u8]) -> Option<ForeignFile> {
+    const NO_TABLES: [&str; 4] = [
+        "<!doctype html",
+        "<html",
+        "<?xml",
+        "version https://git-lfs",
+    ];
+    let is_binary = |byte: &u8| *byte < 32 && !b"\t\r\n\x0c".contains(byte);
+    let beginning = String::from_utf8_lossy(&head[..head.len().min(64)]);
+    let beginning = beginning.trim_start().to_ascii_lowercase();
+    let is_other = head.is_empty()
+        || head.iter().any(is_binary)
+        || NO_TABLES.iter().any(|start| beginning.starts_with(start));
+    sniff_content(head).filter(|_| is_other)
+}
+
 fn sniff_text(head: &[u8]) -> Option<ForeignFile> {
     let found = |what, hint| {
         Some(ForeignFile {
@@ -136,7 +144,7 @@ fn sniff_text(head: &[u8]) -> Option<ForeignFile> {
                 .iter()
                 .any(|byte| *byte < 32 && !b"\t\r\n".contains(byte)) =>
         {
-            return found(LATIN_FILE, NOT_READ);
+            return found("a text, as it seems (CSV?)", NOT_READ);
         }
         Err(_) => return None,
     };
@@ -154,7 +162,7 @@ fn sniff_text(head: &[u8]) -> Option<ForeignFile> {
         return found("an XML document, as servers send with an error", AGAIN);
     }
     if start.starts_with(['{', '[']) {
-        return found(JSON_FILE, NOT_READ);
+        return found("a JSON file, as it seems", NOT_READ);
     }
     let mut lines = whole.lines().filter(|line| !line.trim().is_empty());
     let (first, second) = (lines.next().unwrap_or_default(), lines.next());
@@ -164,9 +172,9 @@ fn sniff_text(head: &[u8]) -> Option<ForeignFile> {
         count(first) > 0 && second.is_none_or(|second| count(second) > 0)
     });
     if is_table {
-        found(CSV_FILE, CSV)
+        found("a CSV file, as it seems", CSV)
     } else {
-        found(TEXT_FILE, NOT_READ)
+        found("a text, as it seems", NOT_READ)
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use polars_arrow::datatypes::ArrowSchema;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{RecordBatch, concat_batches};
+use super::batch::{RecordBatch, batch_bytes, concat_batches};
 use super::projection::{PlacedRows, ProjectedRows, Projection};
 use super::shared_groups::SharedGroups;
 use super::{
@@ -23,6 +23,9 @@ const GROUP_ROWS: usize = 1 << 17;
 
 /// About how many bytes of values are enough for a group, where they are counted.
 const GROUP_BYTES: u64 = 64 << 20;
+
+/// What a text takes besides its bytes.
+const VIEW_BYTES: usize = 16;
 
 /// How data gets from home to part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,19 +222,32 @@ pub fn recode(
     let first = part.open_first()?;
     let columns = source.reader().arrow_schema(&first)?;
     let encoder = target.writer()?.begin(&columns, compression, out)?;
-    encode_decoded(encoder, |each| Ok((source.reader().decode(part, each)?, 0)))
+    encode_decoded(source, encoder, |each| {
+        Ok((source.reader().decode(part, each)?, 0))
+    })
 }
 
 /// Encodes what is decoded, in groups of a size; `decode` hands rows on, and gives how many there
 /// were and how many of these it left out.
 fn encode_decoded(
+    source: &dyn Format,
     encoder: Box<dyn Encoder + '_>,
     decode: impl FnOnce(
         &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
     ) -> Result<(u64, u64), FormatError>,
 ) -> Result<RecodedRows, FormatError> {
     let mut groups = JoinedGroups::new(encoder);
-    let (read, filtered) = decode(&mut |batch| groups.write(batch, 0))?;
+    let counts_bytes = source.reader().has_loose_batches();
+    let (read, filtered) = decode(&mut |batch| {
+        // What a text takes in memory is not counted by its letters alone.
+        let values = batch.height() * batch.arrays().len();
+        let bytes = if counts_bytes {
+            batch_bytes(&batch) + (values * VIEW_BYTES) as u64
+        } else {
+            0
+        };
+        groups.write(batch, bytes)
+    })?;
     let written = groups.finish()?;
     Ok(RecodedRows {
         read,
@@ -481,7 +497,7 @@ impl<'a> ProjectedPart<'a> {
     ) -> Result<RecodedRows, FormatError> {
         let columns = self.schema(target)?;
         let encoder = target.writer()?.begin(&columns, compression, out)?;
-        encode_decoded(encoder, |each| {
+        encode_decoded(self.source, encoder, |each| {
             self.decode(&mut |placed| each(placed.shaped.rows))
         })
     }

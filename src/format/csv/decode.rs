@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use polars_arrow::array::{Array, MutableBinaryViewArray};
+use polars_arrow::array::{Array, MutableBinaryViewArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::records::{Record, RecordReader};
+use super::values::ValueForms;
 use super::{Csv, of_line, of_record};
 use crate::format::batch::RecordBatch;
+use crate::format::canonical_schema::type_name;
 use crate::format::{FormatError, OpenFile, PartPieces, Reader};
 use crate::shape::cast_texts;
 use crate::threads::read_ahead;
@@ -16,8 +18,11 @@ use crate::threads::read_ahead;
 /// How many rows are handed on at once.
 const BATCH_ROWS: usize = 1 << 16;
 
-/// About how many bytes of values are enough for a batch.
-const BATCH_BYTES: usize = 16 << 20;
+/// About how many bytes are enough for a batch.
+const BATCH_BYTES: usize = 32 << 20;
+
+/// What a value takes besides its bytes.
+const VIEW_BYTES: usize = 16;
 
 /// Hands the rows of files on; gives how many there are.
 pub(super) fn decode(
@@ -80,7 +85,7 @@ impl<'f> Batches<'f> {
     fn next(&mut self) -> Result<Option<RecordBatch>, FormatError> {
         let source = self.source;
         let mut columns: Vec<_> = (0..self.schema.len())
-            .map(|_| MutableBinaryViewArray::<str>::with_capacity(BATCH_ROWS))
+            .map(|_| MutableBinaryViewArray::<str>::new())
             .collect();
         let (mut lines, mut bytes) = (Vec::new(), 0);
         while lines.len() < BATCH_ROWS && bytes < BATCH_BYTES {
@@ -93,7 +98,7 @@ impl<'f> Batches<'f> {
             let fields = fields.map_err(|error| of_record(source, error))?;
             let read = fields.zip(&self.is_read).filter(|(_, is_read)| **is_read);
             for (column, ((value, is_quoted), _)) in columns.iter_mut().zip(read) {
-                bytes += value.len();
+                bytes += value.len() + VIEW_BYTES;
                 let is_null = !is_quoted && self.is_null(value);
                 column.push((!is_null).then_some(value));
             }
@@ -102,10 +107,11 @@ impl<'f> Batches<'f> {
         if lines.is_empty() {
             return Ok(None);
         }
+        let forms = &self.csv.options.forms;
         let fields: Vec<&Field> = self.schema.iter_values().collect();
         let arrays = columns.into_par_iter().zip(fields).map(|(texts, field)| {
             let (name, dtype) = (&field.name, &field.dtype);
-            Self::typed(texts.freeze().boxed(), name, dtype, &lines)
+            typed(forms, &texts.freeze(), (name, dtype), &lines)
         });
         // The error of the first line.
         let mut arrays: Vec<Result<_, (u64, String)>> = arrays.collect();
@@ -142,20 +148,40 @@ impl<'f> Batches<'f> {
         }
         Err(of_line(self.source, self.record.line, reason))
     }
+}
 
-    /// Texts as values of a type; where one is none, its line and what is wrong with it.
-    fn typed(
-        texts: Box<dyn Array>,
-        name: &str,
-        dtype: &ArrowDataType,
-        lines: &[u64],
-    ) -> Result<Box<dyn Array>, (u64, String)> {
-        if *dtype == ArrowDataType::Utf8View {
-            return Ok(texts);
-        }
-        cast_texts(texts.as_ref(), dtype).map_err(|(row, reason)| {
-            let line = lines.get(row).copied().unwrap_or_default();
-            (line, format!("column {name}: {reason}"))
-        })
+/// Texts as values of a type; where one is none, its line and what is wrong with it.
+fn typed(
+    forms: &ValueForms,
+    texts: &Utf8ViewArray,
+    (name, dtype): (&str, &ArrowDataType),
+    lines: &[u64],
+) -> Result<Box<dyn Array>, (u64, String)> {
+    if *dtype == ArrowDataType::Utf8View {
+        return Ok(texts.clone().boxed());
     }
+    let at_line = |row: usize, reason: String| {
+        let line = lines.get(row).copied().unwrap_or_default();
+        (line, format!("column {name}: {reason}"))
+    };
+    if !forms.concern(dtype) {
+        return cast_texts(texts, dtype).map_err(|(row, reason)| at_line(row, reason));
+    }
+    let is_none = |text: &str| {
+        format!(
+            "'{text}' is no {} as the home says it is written",
+            type_name(dtype)
+        )
+    };
+    let mut plain = MutableBinaryViewArray::<str>::with_capacity(texts.len());
+    for (row, text) in texts.iter().enumerate() {
+        let Some(text) = text else {
+            plain.push_null();
+            continue;
+        };
+        let found = forms.plain(text, dtype);
+        plain.push(Some(found.ok_or_else(|| at_line(row, is_none(text)))?));
+    }
+    cast_texts(&plain.freeze(), dtype)
+        .map_err(|(row, _)| at_line(row, is_none(texts.get(row).unwrap_or_default())))
 }

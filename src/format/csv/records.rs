@@ -19,6 +19,9 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// A longer record is most likely a quote that is not closed.
 const MAX_RECORD_BYTES: usize = 256 << 20;
 
+/// What stands between fields where the config does not say it.
+const DELIMITERS: &[u8] = b",;\t|";
+
 /// What is wrong with a record.
 #[derive(Debug)]
 pub(super) enum RecordError {
@@ -116,7 +119,8 @@ pub(super) struct RecordReader<'f> {
     start: usize,
     /// The line at `start`.
     line: u64,
-    delimiter: u8,
+    /// `None` until the first record says it, where the config does not.
+    delimiter: Option<u8>,
     quote: Option<u8>,
     comment: Option<u8>,
     trims: bool,
@@ -156,27 +160,76 @@ impl<'f> RecordReader<'f> {
     /// # Errors
     /// It is no CSV, or cannot be read.
     pub(super) fn next(&mut self, record: &mut Record) -> Result<bool, RecordError> {
-        while self.skipped_lines > 0 && self.skip_line()? {
-            self.skipped_lines -= 1;
+        if !self.begin_record()? {
+            return Ok(false);
         }
+        let delimiter = match self.delimiter {
+            Some(delimiter) => delimiter,
+            None => self.find_delimiter()?,
+        };
+        self.delimiter = Some(delimiter);
         loop {
-            if self.start == self.buffer.len() {
-                if self.is_at_end {
-                    return Ok(false);
-                }
-                self.read_more()?;
-                continue;
-            }
-            if self.comment == Some(self.buffer[self.start]) {
-                self.skip_line()?;
-                continue;
-            }
-            if let Some((length, lines)) = self.parse(record)? {
+            if let Some((length, lines)) = self.parse(record, delimiter)? {
                 self.start += length;
                 self.line += lines;
                 return Ok(true);
             }
             self.read_more()?;
+        }
+    }
+
+    /// Goes to the first byte of the next record; false at the end.
+    fn begin_record(&mut self) -> Result<bool, RecordError> {
+        while self.skipped_lines > 0 && self.skip_line()? {
+            self.skipped_lines -= 1;
+        }
+        loop {
+            match self.buffer.get(self.start) {
+                Some(byte) if Some(*byte) == self.comment => drop(self.skip_line()?),
+                Some(_) => return Ok(true),
+                None if self.is_at_end => return Ok(false),
+                None => self.read_more()?,
+            }
+        }
+    }
+
+    /// The one usual delimiter that the next record has outside of quotes; a comma where it has none.
+    ///
+    /// # Errors
+    /// It has several.
+    fn find_delimiter(&mut self) -> Result<u8, RecordError> {
+        loop {
+            let (mut is_quoted, mut is_whole) = (false, self.is_at_end);
+            let mut found = Vec::new();
+            for byte in &self.buffer[self.start..] {
+                if Some(*byte) == self.quote {
+                    is_quoted = !is_quoted;
+                } else if !is_quoted && *byte == b'\n' {
+                    is_whole = true;
+                    break;
+                } else if !is_quoted && DELIMITERS.contains(byte) && !found.contains(byte) {
+                    found.push(*byte);
+                }
+            }
+            if !is_whole {
+                self.read_more()?;
+                continue;
+            }
+            return match found[..] {
+                [] => Ok(b','),
+                [one] => Ok(one),
+                [..] => {
+                    let found: Vec<String> = found
+                        .iter()
+                        .map(|byte| format!("{:?}", char::from(*byte)))
+                        .collect();
+                    let found = found.join(" and ");
+                    let reason = format!(
+                        "it has {found}: delimiter of its home says which of them stands between fields"
+                    );
+                    Err(unsound(self.line, reason))
+                }
+            };
         }
     }
 
@@ -259,23 +312,27 @@ impl<'f> RecordReader<'f> {
 
     /// Takes the record at the beginning of what was read; gives how many bytes and how many ends of
     /// lines it has. `None` where its end was not read yet.
-    fn parse(&self, record: &mut Record) -> Result<Option<(usize, u64)>, RecordError> {
+    fn parse(
+        &self,
+        record: &mut Record,
+        delimiter: u8,
+    ) -> Result<Option<(usize, u64)>, RecordError> {
         record.line = self.line;
         record.bytes.clear();
         record.fields.clear();
         let bytes = &self.buffer[self.start..];
         let (mut place, mut lines) = (0, 0);
         loop {
-            place += self.blanks(&bytes[place..]);
+            place += self.blanks(&bytes[place..], delimiter);
             let rest = &bytes[place..];
             let is_quoted = self.quote.is_some_and(|quote| rest.first() == Some(&quote));
             let length = if is_quoted {
-                match self.quoted(rest, record, &mut lines)? {
+                match self.quoted(rest, delimiter, record, &mut lines)? {
                     Some(length) => length,
                     None => return Ok(None),
                 }
             } else {
-                match self.unquoted(rest, record, lines)? {
+                match self.unquoted(rest, delimiter, record, lines)? {
                     Some(length) => length,
                     None => return Ok(None),
                 }
@@ -300,8 +357,8 @@ impl<'f> RecordReader<'f> {
     }
 
     /// How many blanks stand at the beginning that are no part of a field.
-    fn blanks(&self, rest: &[u8]) -> usize {
-        let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t') && **byte != self.delimiter;
+    fn blanks(&self, rest: &[u8], delimiter: u8) -> usize {
+        let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t') && **byte != delimiter;
         if self.trims {
             rest.iter().take_while(is_blank).count()
         } else {
@@ -313,11 +370,12 @@ impl<'f> RecordReader<'f> {
     fn unquoted(
         &self,
         rest: &[u8],
+        delimiter: u8,
         record: &mut Record,
         lines: u64,
     ) -> Result<Option<usize>, RecordError> {
         let quote = self.quote.unwrap_or(b'\n');
-        let found = memchr3(self.delimiter, b'\n', quote, rest);
+        let found = memchr3(delimiter, b'\n', quote, rest);
         let end = match found {
             Some(end) => end,
             None if self.is_at_end => rest.len(),
@@ -331,7 +389,7 @@ impl<'f> RecordReader<'f> {
             ));
         }
         let mut field = &rest[..end];
-        if at_end != Some(self.delimiter) {
+        if at_end != Some(delimiter) {
             // At the end of a file a line may end with half of what ends lines.
             field = field.strip_suffix(b"\r").unwrap_or(field);
         }
@@ -359,6 +417,7 @@ impl<'f> RecordReader<'f> {
     fn quoted(
         &self,
         rest: &[u8],
+        delimiter: u8,
         record: &mut Record,
         lines: &mut u64,
     ) -> Result<Option<usize>, RecordError> {
@@ -381,9 +440,9 @@ impl<'f> RecordReader<'f> {
                 place += 1;
                 continue;
             }
-            place += self.blanks(&rest[place..]);
+            place += self.blanks(&rest[place..], delimiter);
             match rest[place..] {
-                [next, ..] if next == self.delimiter || next == b'\n' => return Ok(Some(place)),
+                [next, ..] if next == delimiter || next == b'\n' => return Ok(Some(place)),
                 [b'\r', b'\n', ..] => return Ok(Some(place)),
                 [] if self.is_at_end => return Ok(Some(place)),
                 [b'\r'] if self.is_at_end => return Ok(Some(place)),
