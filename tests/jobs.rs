@@ -28,10 +28,12 @@ const CONFIG: &str = "flows:\n  \
     parted: {home: numbers, store: {path: out/parted, partition_by: [boolean], rows_per_file: 100}}\n  \
     grouped: {home: numbers, store: {path: out/grouped, row_groups: {rows: 40}}}\n  \
     united: {home: {path: united, schema: union}, store: out/united}\n  \
+    csv: {home: {path: in.csv, delimiter: \";\", null_values: [NA, \"1\"], decimal_comma: true, date_formats: [\"%d.%m.%Y\"], types: {total: \"decimal(9,2)\", day: date}}, store: out/csv}\n  \
     shaped: {home: numbers, store: {path: out/shaped, rows_per_file: 15}, where: \"int64 > 0 or int64 is null\", cast: {int64: text}, add: {from: \"{file.name}\"}, columns: [int64, string]}\n";
 
 fn project() -> Sandbox {
     let sandbox = Sandbox::new(CONFIG);
+    sandbox.write("in.csv", "id;total;day\n1;NA;NA\n2;2,50;29.02.2024\n");
     for name in ["north", "south", "east"] {
         sandbox.sample(name, &format!("numbers/{name}.parquet"));
         sandbox.sample(name, &format!("folders/of={name}/a.parquet"));
@@ -53,7 +55,7 @@ fn project() -> Sandbox {
 fn published(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let flows = [
         "whole", "packed", "repacked", "cut", "arrow", "back", "none", "folders", "united",
-        "shaped", "grouped", "parted",
+        "shaped", "grouped", "parted", "csv",
     ];
     let mut parts = BTreeMap::new();
     for store in flows.map(|flow| format!("out/{flow}")) {
@@ -91,7 +93,7 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
 fn parts_that_other_processes_make_have_the_same_bytes() {
     let sandbox = project();
     let jobs = jobs(&sandbox);
-    assert_eq!(jobs.len(), 12, "{:?}", jobs.keys());
+    assert_eq!(jobs.len(), 13, "{:?}", jobs.keys());
     let mut made: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (flow, job) in &jobs {
         let file = format!("jobs/{flow}.json");
@@ -147,7 +149,7 @@ fn a_build_whose_parts_other_processes_make_publishes_the_same() {
     let sandbox = project();
     let executor = ProcessExecutor::new(&sandbox, BTreeMap::new());
     let (summary, failed) = build(&sandbox, &executor);
-    assert_eq!((summary.built, failed), (12, Vec::new()));
+    assert_eq!((summary.built, failed), (13, Vec::new()));
     let parts = published(&sandbox);
     // One part of files becomes several where its rows go to folders.
     let in_folders = parts.keys().filter(|name| name.contains("/boolean="));
@@ -162,7 +164,7 @@ fn a_build_whose_parts_other_processes_make_publishes_the_same() {
     );
     // Nothing of it is made again, and a build makes the same by itself.
     let again = sandbox.build(&[]);
-    assert!(again.text.contains("\"fresh\":12"), "{}", again.text);
+    assert!(again.text.contains("\"fresh\":13"), "{}", again.text);
     let own = project();
     built(&own);
     assert_eq!(parts, published(&own));
@@ -175,7 +177,7 @@ fn what_another_process_hands_back_is_compared_with_what_it_was_asked_for() {
     let mut refused = |after, said: &str| {
         executor.after = after;
         let (summary, failed) = build(&sandbox, &executor);
-        assert_eq!(summary.failed, 12, "{failed:?}");
+        assert_eq!(summary.failed, 13, "{failed:?}");
         assert!(
             failed.iter().all(|error| error.contains(said)),
             "{failed:?}"

@@ -283,8 +283,11 @@ pub fn format_from_settings(id: &str, settings: &Value) -> Option<Arc<dyn Format
     }
     let node = node_of_setting(settings)?;
     let mut problems = Problems::new(&SourceFiles::default());
-    kind.store
-        .as_ref()?
+    // What files are written by has a store, and what they are read by a home.
+    let options = [kind.store.as_ref(), Some(&kind.home)];
+    let has_options = |options: &&FormatOptions| options.schema.is_some();
+    let options = options.into_iter().flatten().find(has_options)?;
+    options
         .format(&node, id, &mut problems)
         .filter(|_| problems.is_empty())
 }
@@ -307,7 +310,11 @@ fn node_of_setting(setting: &Value) -> Option<Node> {
             };
             Written::Map(entries.iter().map(entry).collect::<Option<_>>()?)
         }
-        Value::Null | Value::Array(_) => return None,
+        Value::Array(items) => {
+            let items = items.iter().map(node_of_setting);
+            Written::List(items.collect::<Option<_>>()?)
+        }
+        Value::Null => return None,
     };
     Some(Node { value, at })
 }
