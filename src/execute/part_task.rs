@@ -16,7 +16,7 @@ use crate::cache::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::Flow;
-use crate::format::Format;
+use crate::format::{Format, OpenFile};
 use crate::fs;
 use crate::home::ReadSession;
 use crate::plan::chain_place::ChainPlace;
@@ -25,6 +25,7 @@ use crate::plan::planned_part::{ExistingPart, PartLocation, PartOutputs, Planned
 use crate::plan::slice::output_key;
 use crate::plan::table_work::{PartMoved, TableWork, partition_part_key};
 use crate::plan::work::{FlowWork, WorkSource};
+use crate::storage::Location;
 use crate::store::StoreError;
 
 /// How many batches wait between a database and its encoder where nothing is said.
@@ -264,6 +265,12 @@ impl PartTask {
         if let Some(read) = part.slice.rows.filter(is_other) {
             return Err(InputError::RowCount { read, written }.into());
         }
+        // How many rows its files have only reading them tells, and whether any may be left out its
+        // flow does.
+        if part.slice.rows.is_none() && finished.filtered > 0 && !part.slice.is_filtered {
+            let read = written - finished.filtered;
+            return Err(InputError::RowCount { read, written }.into());
+        }
         let outputs = keys.into_iter().zip(records);
         let parts = outputs
             .map(|(key, record)| Ok((key, self.take_file(folder, &key, record.clone())?)))
@@ -332,6 +339,16 @@ impl PartTask {
         })?;
         if (Fingerprint::from_bytes(digest), bytes) != (record.digest, record.bytes) {
             return Err(JobResultError::Altered(source).into());
+        }
+        let part = self.part();
+        if part.slice.rows.is_none() && !matches!(part.outputs, PartOutputs::Partition(_)) {
+            let file = OpenFile::new(&Location::local(unfinished.path().to_path_buf()))?;
+            let target = self.flow.store.output_spec();
+            let found = target.format.reader().inspect(&file)?.rows;
+            if let Some(read) = found.filter(|rows| *rows != record.rows) {
+                let written = record.rows;
+                return Err(InputError::RowCount { read, written }.into());
+            }
         }
         self.cache.commit(key, unfinished, record)
     }
