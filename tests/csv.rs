@@ -240,6 +240,10 @@ const WRONG: &[(&[u8], &str)] = &[
     ),
     (b"a,b\r1,2\r", "line 1: a carriage return stands in it"),
     (b"a,b\n1,x\ry\n", "line 2: a carriage return stands in it"),
+    (
+        b"a,b\n1\xc3,\xa42\n",
+        "line 2: the byte 0xa4 in it is not UTF-8",
+    ),
     (b"a,b\n1,\xe4\n", "line 2: the byte 0xe4 in it is not UTF-8"),
     (b"a,b\n1,x\0y\n", "line 2: it has a NUL"),
     (b"a,a\n1,2\n", "line 1: its header names two columns a"),

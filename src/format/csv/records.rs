@@ -95,12 +95,23 @@ impl Record {
                 ));
             }
         };
+        // Two fields may be letters together, of which neither is one.
+        if let Some(cut) = self
+            .fields
+            .iter()
+            .find(|field| !text.is_char_boundary(field.end))
+        {
+            let byte = self.bytes[cut.end];
+            return Err(unsound(
+                self.line,
+                format!("the byte {byte:#04x} in it is not UTF-8"),
+            ));
+        }
         if memchr(0, &self.bytes).is_some() {
             return Err(unsound(self.line, "it has a NUL, which no text has"));
         }
         let mut start = 0;
         Ok(self.fields.iter().map(move |field| {
-            // Delimiters and quotes are no parts of letters: a field ends where one does.
             let value = text.get(start..field.end).unwrap_or_default();
             start = field.end;
             (value, field.is_quoted)
