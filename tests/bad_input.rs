@@ -149,7 +149,7 @@ const FOREIGN: &[(&str, &[u8], &str, &str)] = &[
         "a.txt",
         b"id,total\n1,2\n",
         "it is a CSV file",
-        "{type: csv}",
+        "type: csv of the home",
     ),
     (
         "a.db",
@@ -220,7 +220,7 @@ fn files_of_other_formats_are_called_by_their_name() {
         ran.code == 1
             && ran
                 .text
-                .contains("hint: CSV is another format: home: {type: csv} reads it"),
+                .contains("hint: CSV is another format: type: csv of the home reads it"),
         "{}",
         ran.text
     );

@@ -26,7 +26,7 @@ const UNPACK: &str =
     "hygge reads files as they are, without another packing around them: unpack it";
 const PARQUET: &str = "home: {type: parquet} reads it";
 const ARROW: &str = "home: {type: ipc} reads it";
-const CSV: &str = "home: {type: csv} reads it";
+const CSV: &str = "type: csv of the home reads it";
 const AGAIN: &str = "write or fetch the file again, or move it out of the home; a name that begins with _ is not read";
 const DATABASE: &str = "a SQLite file is read as a database: connections: {shop: {url: \"sqlite:shop.db\"}}, and home: {connection: shop, table: orders}";
 const KEYS: &str =
