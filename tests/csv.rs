@@ -273,7 +273,10 @@ const WRONG: &[(&[u8], &str)] = &[
         "line 1: it is packed, and cut off",
     ),
     (b"\x28\xb5\x2f\xfd\0\0", "line 1: it is packed, and "),
-    (b"BZh9....", "line 1: it is packed, and "),
+    (
+        b"BZh9\x31\x41\x59\x26\x53\x59",
+        "line 1: it is packed, and ",
+    ),
     (b"PK\x03\x04....", "it is a ZIP archive"),
     (b"<!DOCTYPE html>\n<html>", "it is an HTML page"),
     (b"a,b\nx,2\n", "line 2: column a: 'x' is no int64"),
@@ -366,7 +369,15 @@ fn what_is_unusual_and_right_is_read() {
         "a,b VARCHAR, c VARCHAR"
     );
     // Words that other files begin with.
-    for name in ["PARENT_ID", "ORC", "PAR1", "BZ", "<TICKER>", "{id}", "SEQ"] {
+    for name in [
+        "PARENT_ID",
+        "ORC",
+        "PAR1",
+        "BZhours",
+        "<TICKER>",
+        "{id}",
+        "SEQ",
+    ] {
         let bytes = format!("{name},b\n1,2\n");
         assert_eq!(rows("", bytes.as_bytes()).1, ["1|2"], "{name}");
     }
@@ -388,7 +399,12 @@ fn keys_say_how_files_are_written() {
             b"\xfe\xff\0a\0,\0b\0\n\x20\xac\0,\xd8\x34\xdd\x1e",
             &["€|𝄞"],
         ),
-        // Its mark says it.
+        // Its mark says it, whatever the config does.
+        (
+            ", encoding: latin1",
+            b"\xef\xbb\xbfa,b\n1,\xc3\xa4\n",
+            &["1|ä"],
+        ),
         ("", b"\xff\xfea\0,\0b\0\n\0\x31\0,\0\xac\x20", &["1|€"]),
         (
             ", skip_rows: 2",
@@ -429,6 +445,11 @@ fn keys_say_how_files_are_written() {
             "line 1: it does not begin with the mark that UTF-16 has",
         ),
         (", skip_rows: 5", b"a\n1\n", "it has no line"),
+        (
+            ", comment: \";\"",
+            b"a;b\n;3\n",
+            "line 1: ';' stands between its fields, and comments begin with it",
+        ),
         (", comment: \"#\"", b"#a\n", "it has no line"),
     ] {
         let sandbox = project(keys);
@@ -446,7 +467,7 @@ fn values_are_written_as_the_home_says() {
     let sandbox = project(keys);
     sandbox.write(
         "home/x.csv",
-        format!("{header}1.234;-1.234.567,50;0,25;29.02.2024;ja;1.5\n7;,5;1e3;1-2-26;true;\n;;;;nein;x\n"),
+        format!("{header}1.234;-1.234.567,50;0,25;29.02.2024;ja;1.5\n7;,5;1e3;01-02-26;true;\n;;;;nein;x\n"),
     );
     built(&sandbox);
     assert_eq!(
@@ -489,6 +510,11 @@ fn values_are_written_as_the_home_says() {
             ", decimal_comma: true, thousands: \",\"",
             "expected another character",
         ),
+        (
+            ", true_values: x, false_values: [y, X]",
+            "\"x\" is true and false",
+        ),
+        (", true_values: \"FALSE\"", "\"false\" is true and false"),
         (", date_formats: \"%d.%m\"", "by which no day is read"),
         (", date_formats: \"%Q\"", "by which no day is read"),
     ] {

@@ -38,7 +38,8 @@ pub const ARROW_EXTENSIONS: &[&str] = &["arrow", "arrows", "feather", "ipc"];
 
 /// Endings of files of CSV.
 pub const CSV_EXTENSIONS: &[&str] = &[
-    "csv", "tsv", "psv", "csv.gz", "csv.zst", "csv.bz2", "tsv.gz", "tsv.zst", "tsv.bz2",
+    "csv", "tsv", "psv", "csv.gz", "csv.zst", "csv.bz2", "tsv.gz", "tsv.zst", "tsv.bz2", "psv.gz",
+    "psv.zst", "psv.bz2",
 ];
 
 /// Endings that files of a format also have, in small letters.

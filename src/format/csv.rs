@@ -204,6 +204,27 @@ impl Csv {
                 is_sound = false;
             }
         }
+        let words_of = |words: &Option<StringList>, own: &str| {
+            let words = words.iter().flat_map(|words| &words.0);
+            words
+                .map(|word| word.to_lowercase())
+                .chain([own.to_string()])
+                .collect::<BTreeSet<_>>()
+        };
+        let truths = words_of(&fields.true_values, "true");
+        if let Some(both) = truths
+            .intersection(&words_of(&fields.false_values, "false"))
+            .next()
+        {
+            let message =
+                format!("{both:?} is true and false by true_values and false_values of {name}");
+            problems.push(Problem::new(
+                node.at,
+                message,
+                "expected other words for each",
+            ));
+            is_sound = false;
+        }
         let list = |words: Option<StringList>| words.map(|words| words.0).unwrap_or_default();
         let words = SIMPLE_TYPES.iter().map(|(word, _)| *word);
         let words = words.chain(["decimal(12,2)"]);

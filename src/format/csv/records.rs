@@ -19,6 +19,9 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// A longer record is most likely a quote that is not closed.
 const MAX_RECORD_BYTES: usize = 256 << 20;
 
+/// No file has more columns.
+const MAX_FIELDS: usize = 100_000;
+
 /// What stands between fields where the config does not say it.
 const DELIMITERS: &[u8] = b",;\t|";
 
@@ -178,6 +181,13 @@ impl<'f> RecordReader<'f> {
             Some(delimiter) => delimiter,
             None => self.find_delimiter()?,
         };
+        if self.comment == Some(delimiter) {
+            let reason = format!(
+                "{:?} stands between its fields, and comments begin with it: delimiter of its home says what is meant",
+                char::from(delimiter)
+            );
+            return Err(unsound(self.line, reason));
+        }
         self.delimiter = Some(delimiter);
         loop {
             if let Some((length, lines)) = self.parse(record, delimiter)? {
@@ -301,7 +311,9 @@ impl<'f> RecordReader<'f> {
         }
         let before = self.buffer.len();
         // A long record is not looked through once for each block of it.
-        self.buffer.resize(before + BLOCK_BYTES.max(before), 0);
+        let more = before.max(BLOCK_BYTES);
+        let length = (before + more).min(MAX_RECORD_BYTES + BLOCK_BYTES);
+        self.buffer.resize(length, 0);
         let mut end = before;
         while end < self.buffer.len() {
             match self.text.read(&mut self.buffer[end..]) {
@@ -352,6 +364,10 @@ impl<'f> RecordReader<'f> {
                 end: record.bytes.len(),
                 is_quoted,
             });
+            if record.fields.len() > MAX_FIELDS {
+                let reason = format!("it has more than {MAX_FIELDS} fields");
+                return Err(unsound(record.line, reason));
+            }
             place += length;
             match bytes[place..] {
                 [] => return Ok(Some((place, lines))),

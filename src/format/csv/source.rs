@@ -15,6 +15,13 @@ use crate::storage::{RandomRead, SequentialReader};
 /// How much is decoded at once.
 const BLOCK_BYTES: usize = 1 << 16;
 
+/// What stands behind the first four letters of bzip2: a block begins, or the stream ends. Those are
+/// a word as well.
+const BZIP2_MAGIC: [[u8; 6]; 2] = [
+    [0x31, 0x41, 0x59, 0x26, 0x53, 0x59],
+    [0x17, 0x72, 0x45, 0x38, 0x50, 0x90],
+];
+
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How letters are written as bytes.
@@ -87,18 +94,18 @@ pub(super) fn text_reader<'f>(
         let decode = Utf16Decoder { is_big, high: None };
         return Ok(Box::new(DecodingReader::new(rest, decode)));
     }
-    let rest = |skipped: usize| io::Cursor::new(head[skipped..].to_vec());
+    let rest = io::Cursor::new(head.clone());
+    if head == UTF8_MARK {
+        return Ok(Box::new(unpacked));
+    }
     Ok(match encoding {
-        Encoding::Utf8 => {
-            let mark = if head == UTF8_MARK { head.len() } else { 0 };
-            Box::new(rest(mark).chain(unpacked))
-        }
+        Encoding::Utf8 => Box::new(rest.chain(unpacked)),
         Encoding::Latin1 => Box::new(DecodingReader::new(
-            rest(0).chain(unpacked),
+            rest.chain(unpacked),
             ByteDecoder(|byte| Some(char::from(byte))),
         )),
         Encoding::Windows1252 => Box::new(DecodingReader::new(
-            rest(0).chain(unpacked),
+            rest.chain(unpacked),
             ByteDecoder(windows_1252),
         )),
         Encoding::Utf16 => {
@@ -121,14 +128,18 @@ fn invalid(reason: impl Into<String>) -> io::Error {
 /// The bytes of a file, unpacked where it begins as packed ones do.
 fn unpacked<'f>(file: &'f dyn RandomRead) -> io::Result<Box<dyn Read + Send + 'f>> {
     let mut plain = SequentialReader::new(file);
-    let head = read_head(&mut plain, 4)?;
+    let head = read_head(&mut plain, 10)?;
     let whole = SequentialReader::new(file);
     Ok(match head.as_slice() {
         [0x1f, 0x8b, ..] => Box::new(PackedReader(MultiGzDecoder::new(whole))),
-        [0x28, 0xb5, 0x2f, 0xfd] => {
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             Box::new(PackedReader(zstd::stream::read::Decoder::new(whole)?))
         }
-        [b'B', b'Z', b'h', ..] => Box::new(PackedReader(MultiBzDecoder::new(whole))),
+        [b'B', b'Z', b'h', b'1'..=b'9', magic @ ..]
+            if BZIP2_MAGIC.iter().any(|known| magic == known) =>
+        {
+            Box::new(PackedReader(MultiBzDecoder::new(whole)))
+        }
         _ => Box::new(whole),
     })
 }
@@ -149,6 +160,8 @@ impl<R: Read> Read for PackedReader<R> {
             let reason = match error.kind() {
                 io::ErrorKind::UnexpectedEof => "it is packed, and cut off".to_string(),
                 io::ErrorKind::Interrupted => return error,
+                // The disk says so, and not what unpacks.
+                _ if error.raw_os_error().is_some() => return error,
                 _ => format!("it is packed, and damaged: {error}"),
             };
             io::Error::new(io::ErrorKind::InvalidData, reason)

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use jiff::civil::DateTime;
+use jiff::civil::{DateTime, Time};
 use jiff::fmt::strtime;
 use polars_arrow::datatypes::ArrowDataType;
 
@@ -42,21 +42,21 @@ impl ValueForms {
                     _ => Some(text.into()),
                 }
             }
-            T::Date32 => self.moment(text, |moment| moment.date().to_string()),
-            T::Timestamp(..) => self.moment(text, |moment| moment.to_string()),
+            T::Date32 => {
+                let moment = self.moment(text)?;
+                (moment.time() == Time::midnight()).then(|| moment.date().to_string().into())
+            }
+            T::Timestamp(..) => Some(self.moment(text)?.to_string().into()),
             _ => self.number(text).map(Cow::Owned),
         }
     }
 
     /// The moment that all formats say which read the text: there is one.
-    fn moment<'t>(&self, text: &str, write: impl Fn(DateTime) -> String) -> Option<Cow<'t, str>> {
-        let read = self
-            .date_formats
-            .iter()
-            .filter_map(|format| parse_moment(format, text));
-        let mut found = read.map(write);
+    fn moment(&self, text: &str) -> Option<DateTime> {
+        let formats = self.date_formats.iter();
+        let mut found = formats.filter_map(|format| parse_moment(format, text));
         let first = found.next()?;
-        found.all(|other| other == first).then_some(first.into())
+        found.all(|other| other == first).then_some(first)
     }
 
     fn number(&self, text: &str) -> Option<String> {
@@ -82,26 +82,30 @@ impl ValueForms {
     }
 }
 
-/// A whole number without the marks between its thousands: three digits stand behind each.
+/// A whole number without the marks between its thousands: three digits stand behind each, and no zero
+/// before the first, because `0.125` is a fraction where somebody writes points.
 fn without_marks(whole: &str, mark: char) -> Option<String> {
     let digits = whole.trim_start_matches(['-', '+']);
     let mut groups = digits.split(mark);
     let is_digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
     let first = groups.next()?;
     let is_sound = (1..=3).contains(&first.len())
+        && !first.starts_with('0')
         && is_digits(first)
         && groups.all(|group| group.len() == 3 && is_digits(group));
     is_sound.then(|| whole.replace(mark, ""))
 }
 
-/// The moment that a text is by a format; midnight where that says only a day.
+/// The moment that a text is by a format; midnight where that says only a day. Written by the format
+/// it is that text again: a year of two digits is none of four, and nothing of the text is passed over.
 pub(super) fn parse_moment(format: &str, text: &str) -> Option<DateTime> {
     let read = strtime::parse(format, text).ok()?;
-    let date = read.to_date().ok()?;
-    match read.hour() {
-        Some(_) => read.to_datetime().ok(),
-        None => Some(date.into()),
-    }
+    let moment = match read.hour() {
+        Some(_) => read.to_datetime().ok()?,
+        None => read.to_date().ok()?.into(),
+    };
+    let again = strtime::format(format, moment).ok()?;
+    again.eq_ignore_ascii_case(text).then_some(moment)
 }
 
 #[cfg(test)]
@@ -129,6 +133,8 @@ mod tests {
             (&german, "1,234.5", None),
             (&german, "1,2,3", None),
             (&german, ".123", None),
+            (&german, "0.125", None),
+            (&german, "-0.125", None),
             (&english, "1,234.5", Some("1234.5")),
             (&english, "1,234,5", None),
             (&english, "1234.5", Some("1234.5")),
@@ -152,7 +158,34 @@ mod tests {
             day(&["%d.%m.%Y"], "31.01.2024").as_deref(),
             Some("2024-01-31")
         );
-        assert_eq!(day(&["%d.%m.%Y"], "30.02.2024"), None);
+        for none in [
+            "30.02.2024",
+            "31.01.24",
+            "1.1.2024",
+            "31.01.+2024",
+            " 1.01.2024",
+            "31.01.2024 ",
+        ] {
+            assert_eq!(day(&["%d.%m.%Y"], none), None, "{none}");
+        }
+        assert_eq!(
+            day(&["%d.%m.%Y", "%d.%m.%y"], "31.01.24").as_deref(),
+            Some("2024-01-31")
+        );
+        assert_eq!(
+            day(&["%-d.%-m.%Y"], "1.2.2024").as_deref(),
+            Some("2024-02-01")
+        );
+        for (format, text) in [
+            ("%d.%m.%Y %H:%M", "31.01.2024 12:00"),
+            ("%Y%m%d", "2024111"),
+            ("%d.%m.%Y %M:%S", "31.01.2024 59:58"),
+            ("%d.%m.%Y %p", "31.01.2024 PM"),
+            ("%Y-%m-%d %H:%M:%S", "2024-01-31 00:00:60"),
+            ("%Y-%m-%d %H:%M %p", "2024-01-31 13:00 AM"),
+        ] {
+            assert_eq!(day(&[format], text), None, "{text}");
+        }
         assert_eq!(day(&["%d.%m.%Y"], "2024-01-31"), None);
         assert_eq!(
             day(&["%d/%m/%Y", "%m/%d/%Y"], "31/01/2024").as_deref(),
