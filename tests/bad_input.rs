@@ -1,6 +1,7 @@
 //! Bad input: an error that names the thing, the right exit code, nothing published, nothing lost.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use crate::common::files;
 use crate::common::sandbox::Sandbox;
@@ -224,6 +225,20 @@ fn files_of_other_formats_are_called_by_their_name() {
         "{}",
         ran.text
     );
+}
+
+/// A name that is no text is not passed over.
+#[test]
+fn a_file_whose_name_is_not_utf8_is_an_error() {
+    let sandbox = Sandbox::new("flows:\n  f: {home: home, store: store}\n");
+    sandbox.sample("north", "home/a.parquet");
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9.parquet");
+    std::fs::copy(
+        sandbox.path("home/a.parquet"),
+        sandbox.path("home").join(odd),
+    )
+    .expect("a copy");
+    fails(&sandbox, &["is not UTF-8"]);
 }
 
 /// What other programs keep in the folders of their tables.

@@ -42,6 +42,15 @@ pub const CSV_EXTENSIONS: &[&str] = &[
     "psv.zst", "psv.bz2",
 ];
 
+/// True for a name, which need not be UTF-8, that ends with a point and one of these endings.
+pub fn has_ending(name: &[u8], endings: &[&str]) -> bool {
+    let ends = |ending: &&str| {
+        let stem = name.strip_suffix(ending.as_bytes());
+        stem.is_some_and(|stem| stem.len() > 1 && stem.ends_with(b"."))
+    };
+    endings.iter().any(ends)
+}
+
 /// Endings that files of a format also have, in small letters.
 pub const FORMAT_EXTENSIONS: &[(&str, &[&str])] = &[
     ("parquet", &["parquet", "parq", "pq", "par"]),

@@ -15,6 +15,7 @@ use crate::config::block_reader::block_keys;
 use crate::config::connection::{
     Connection, SCHEMES, SUPPORTED_DATABASES_HINT, unsupported_database,
 };
+use crate::config::listing::has_ending;
 use crate::config::node::{Key, Node, NodeValue as Written};
 use crate::config::problem::{Problem, Problems, SourceFiles, Span, closest_match};
 use crate::connection::Databases;
@@ -453,11 +454,14 @@ fn without_local(node: &Node) -> Cow<'_, Node> {
 /// The format of the files of a home that its glob or its path ends with.
 fn format_by_ending(node: &Node) -> Option<&'static str> {
     let name = node.get("glob").or_else(|| node.get("path"))?.text()?;
+    // Most are folders.
+    if !name.contains('.') {
+        return None;
+    }
     let name = name.to_ascii_lowercase();
     let ends = |format: &&FormatEntry| {
         let format = (format.home.default)();
-        let mut endings = format.extensions().iter();
-        endings.any(|ending| name.ends_with(&format!(".{ending}")))
+        has_ending(name.as_bytes(), format.extensions())
     };
     FORMATS.iter().find(ends).map(|format| format.id)
 }

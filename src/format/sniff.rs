@@ -187,8 +187,7 @@ pub fn sniff_extension(name: &str) -> Option<ForeignFile> {
         })
     };
     let lower = name.to_ascii_lowercase();
-    let is_csv = |ending: &&str| lower.ends_with(&format!(".{ending}"));
-    if listing::CSV_EXTENSIONS.iter().any(is_csv) {
+    if listing::has_ending(lower.as_bytes(), listing::CSV_EXTENSIONS) {
         return found("CSV", CSV);
     }
     let (_, ending) = lower.rsplit_once('.')?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::config::listing::has_ending;
 use crate::format::Format;
 
 /// The glob of the files of a format.
@@ -14,12 +15,8 @@ pub(super) fn default_glob(format: &dyn Format) -> String {
 
 /// True for a file that the usual glob of a format with these endings finds.
 pub(super) fn has_extension(path: &Path, endings: &[&str]) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let ends = |ending: &&str| {
-        let stem = name.and_then(|name| name.strip_suffix(*ending));
-        stem.is_some_and(|stem| stem.len() > 1 && stem.ends_with('.'))
-    };
-    endings.iter().any(ends)
+    path.file_name()
+        .is_some_and(|name| has_ending(name.as_encoded_bytes(), endings))
 }
 
 /// Refuses a glob that no file below the home can match.
