@@ -89,6 +89,15 @@ pub fn concat_batches(mut batches: Vec<RecordBatch>) -> Result<RecordBatch, Form
     ))
 }
 
+/// What a text or some bytes take besides their letters.
+pub const VIEW_BYTES: usize = 16;
+
+/// About how many bytes of memory the values of a batch of texts take.
+pub fn memory_bytes(batch: &RecordBatch) -> u64 {
+    let values = batch.height() * batch.arrays().len();
+    batch_bytes(batch) + (values * VIEW_BYTES) as u64
+}
+
 /// About how many bytes a batch takes in memory.
 pub fn batch_bytes(batch: &RecordBatch) -> u64 {
     let arrays = batch.arrays().iter();

@@ -9,7 +9,6 @@ mod source;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 
 use jiff::civil::datetime;
 use jiff::fmt::strtime;
@@ -35,7 +34,7 @@ use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::shape::check_text_castable;
 
 use records::{Record, RecordReader};
-use source::{Encoding, text_reader};
+use source::Encoding;
 use values::{ValueForms, parse_moment};
 
 /// What errors call it.
@@ -57,7 +56,7 @@ pub struct CsvHomeFields {
     /// True where the first line has the names of the columns; else they are `column_1`, `column_2` and so on.
     #[schemars(example = false, extend("default" = true))]
     header: Option<bool>,
-    /// How letters are written as bytes. Where a file begins with the mark of UTF-16, it is that.
+    /// How letters are written as bytes. Where a file begins with the mark of UTF-8 or UTF-16, it is that.
     #[schemars(example = &"latin1", extend("default" = "utf8"))]
     encoding: Option<Encoding>,
     /// How many lines before the header, or the first record, are passed over.
@@ -264,9 +263,17 @@ impl Csv {
     /// The columns of a file, all of them.
     fn all_columns(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
         let read = source.head.get_or_read(|| {
-            self.check_not_foreign(source)?;
+            let failed = |error| of_record(source, error);
             let reader = RecordReader::new(source.bytes.as_ref(), &self.options);
-            let mut reader = reader.map_err(|error| of_record(source, error))?;
+            let mut reader = reader.map_err(failed)?;
+            let head = reader.head(SNIFF_LEN).map_err(failed)?;
+            if let Some(foreign) = sniff_beside_text(head) {
+                return Err(FormatError::Foreign {
+                    path: source.path.clone(),
+                    format: NAME,
+                    foreign,
+                });
+            }
             let mut first = Record::default();
             let is_there = reader
                 .next(&mut first)
@@ -277,26 +284,6 @@ impl Csv {
             self.columns_of(source, &first)
         })?;
         Ok((*read).clone())
-    }
-
-    /// Refuses what begins as a file of another kind does, where it is unpacked.
-    fn check_not_foreign(&self, source: &OpenFile) -> Result<(), FormatError> {
-        let read = |mut text: Box<dyn Read + Send + '_>| {
-            let mut head = Vec::with_capacity(SNIFF_LEN);
-            let read = text.as_mut().take(SNIFF_LEN as u64).read_to_end(&mut head);
-            read.map(|_| head)
-        };
-        let head = text_reader(source.bytes.as_ref(), self.options.encoding).and_then(read);
-        // What cannot be read is said with its line.
-        let head = head.unwrap_or_else(|_| b"?".to_vec());
-        match sniff_beside_text(&head) {
-            None => Ok(()),
-            Some(foreign) => Err(FormatError::Foreign {
-                path: source.path.clone(),
-                format: NAME,
-                foreign,
-            }),
-        }
     }
 
     /// The columns of a file that begins with this record.

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use polars_arrow::datatypes::ArrowSchema;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{RecordBatch, batch_bytes, concat_batches};
+use super::batch::{RecordBatch, concat_batches, memory_bytes};
 use super::projection::{PlacedRows, ProjectedRows, Projection};
 use super::shared_groups::SharedGroups;
 use super::{
@@ -23,9 +23,6 @@ const GROUP_ROWS: usize = 1 << 17;
 
 /// About how many bytes of values are enough for a group, where they are counted.
 const GROUP_BYTES: u64 = 64 << 20;
-
-/// What a text takes besides its bytes.
-const VIEW_BYTES: usize = 16;
 
 /// How data gets from home to part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,10 +236,8 @@ fn encode_decoded(
     let mut groups = JoinedGroups::new(encoder);
     let counts_bytes = source.reader().has_loose_batches();
     let (read, filtered) = decode(&mut |batch| {
-        // What a text takes in memory is not counted by its letters alone.
-        let values = batch.height() * batch.arrays().len();
         let bytes = if counts_bytes {
-            batch_bytes(&batch) + (values * VIEW_BYTES) as u64
+            memory_bytes(&batch)
         } else {
             0
         };

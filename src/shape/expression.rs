@@ -234,6 +234,14 @@ impl From<Expression> for String {
 }
 
 impl Node {
+    /// The conditions that must all be true.
+    pub(super) fn conjuncts(&self) -> Vec<&Self> {
+        match &self.kind {
+            NodeKind::All(all) => all.iter().flat_map(Self::conjuncts).collect(),
+            _ => vec![self],
+        }
+    }
+
     pub(super) fn collect_columns<'a>(&'a self, names: &mut Vec<&'a str>) {
         use NodeKind as K;
         match &self.kind {

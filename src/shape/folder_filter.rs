@@ -7,7 +7,7 @@ use polars_arrow::datatypes::ArrowSchema;
 
 use super::bind::bind_condition;
 use super::evaluate::true_rows;
-use super::expression::{Expression, Node, NodeKind};
+use super::expression::Expression;
 use super::typed::TypedNode;
 use crate::format::batch::RecordBatch;
 
@@ -23,7 +23,7 @@ impl FolderFilter {
     /// types decides nothing: that is said where rows are planned with.
     pub(super) fn new(filter: &Expression, columns: &ArrowSchema) -> Self {
         let (mut conditions, mut used) = (Vec::new(), BTreeSet::new());
-        for node in joined(&filter.root) {
+        for node in filter.root.conjuncts() {
             let mut names = Vec::new();
             node.collect_columns(&mut names);
             if names.is_empty() || !names.iter().all(|name| columns.contains(name)) {
@@ -51,13 +51,5 @@ impl FolderFilter {
             true_rows(condition, values).map_or(true, |rows| rows.set_bits() > 0)
         };
         !self.conditions.iter().all(is_true)
-    }
-}
-
-/// The conditions that must all be true.
-fn joined(node: &Node) -> Vec<&Node> {
-    match &node.kind {
-        NodeKind::All(all) => all.iter().flat_map(joined).collect(),
-        _ => vec![node],
     }
 }

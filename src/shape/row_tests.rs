@@ -8,21 +8,8 @@ use crate::home::{Comparison, RowTest, TestValue};
 
 /// The tests that an expression begins with, all of which are met by the rows for which it is true.
 pub(super) fn row_tests(filter: &Expression) -> Vec<RowTest> {
-    let (mut tests, mut is_whole) = (Vec::new(), true);
-    collect(&filter.root, &mut tests, &mut is_whole);
-    tests
-}
-
-/// Adds those of a condition, up to one that is none.
-fn collect(node: &Node, tests: &mut Vec<RowTest>, is_whole: &mut bool) {
-    match &node.kind {
-        NodeKind::All(all) => all.iter().for_each(|node| collect(node, tests, is_whole)),
-        _ if !*is_whole => {}
-        _ => match test(node, false) {
-            Some(test) => tests.push(test),
-            None => *is_whole = false,
-        },
-    }
+    let conditions = filter.root.conjuncts().into_iter();
+    conditions.map_while(|node| test(node, false)).collect()
 }
 
 /// A condition as a test, or its contrary where that is asked for.

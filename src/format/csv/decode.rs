@@ -9,7 +9,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use super::records::{Record, RecordReader};
 use super::values::ValueForms;
 use super::{Csv, of_line, of_record};
-use crate::format::batch::RecordBatch;
+use crate::format::batch::{RecordBatch, VIEW_BYTES};
 use crate::format::canonical_schema::type_name;
 use crate::format::{FormatError, OpenFile, PartPieces, Reader};
 use crate::shape::cast_texts;
@@ -20,9 +20,6 @@ const BATCH_ROWS: usize = 1 << 16;
 
 /// About how many bytes are enough for a batch.
 const BATCH_BYTES: usize = 32 << 20;
-
-/// What a value takes besides its bytes.
-const VIEW_BYTES: usize = 16;
 
 /// Hands the rows of files on; gives how many there are.
 pub(super) fn decode(
@@ -114,10 +111,10 @@ impl<'f> Batches<'f> {
             typed(forms, &texts.freeze(), (name, dtype), &lines)
         });
         // The error of the first line.
-        let mut arrays: Vec<Result<_, (u64, String)>> = arrays.collect();
-        let wrong = arrays.iter_mut().filter_map(|array| array.as_mut().err());
+        let arrays: Vec<Result<_, (u64, String)>> = arrays.collect();
+        let wrong = arrays.iter().filter_map(|array| array.as_ref().err());
         if let Some((line, reason)) = wrong.min_by_key(|(line, _)| *line) {
-            return Err(of_line(source, *line, std::mem::take(reason)));
+            return Err(of_line(source, *line, reason.clone()));
         }
         let arrays = arrays.into_iter().flatten().collect();
         let batch = RecordBatch::try_new(lines.len(), self.schema.clone(), arrays);

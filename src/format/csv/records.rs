@@ -169,6 +169,17 @@ impl<'f> RecordReader<'f> {
         })
     }
 
+    /// The first bytes of the text, before anything of it is read; fewer at its end.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn head(&mut self, count: usize) -> Result<&[u8], RecordError> {
+        while self.buffer.is_empty() && !self.is_at_end {
+            self.read_more()?;
+        }
+        Ok(&self.buffer[..self.buffer.len().min(count)])
+    }
+
     /// Reads the next record; false at the end.
     ///
     /// # Errors

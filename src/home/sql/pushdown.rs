@@ -10,7 +10,7 @@ use super::engine::{ReadEngine, TestedType};
 use super::{OnInvalid, SqlHome};
 use crate::connection::Relation;
 use crate::connection::calendar::{self, MICROS_PER_DAY};
-use crate::connection::types::{ColumnType, SqlColumn};
+use crate::connection::types::ColumnType;
 use crate::home::{Comparison, RowTest, TestValue};
 
 /// A statement has no more comparisons than these: SQLite walks down chains of them.
@@ -61,34 +61,31 @@ impl ConditionWriter<'_> {
                 comparison,
                 value,
             } => {
-                let (column, tested) = self.column(column)?;
+                let (name, tested) = self.column(column)?;
                 let value = self.value(tested, *comparison, value)?;
-                let name = self.engine.dialect().quote_name(&column.name);
                 let condition = format!("{name} {} {value}", comparison.sql());
                 Some(self.with_others(tested, &name, condition))
             }
             RowTest::IsNull(column) => {
                 self.count()?;
-                let (column, tested) = self.column(column)?;
+                let (name, tested) = self.column(column)?;
                 // What has no place in its column is null then.
                 if self.home.on_invalid == OnInvalid::Null {
                     return None;
                 }
-                let name = self.engine.dialect().quote_name(&column.name);
                 Some(self.with_others(tested, &name, format!("{name} IS NULL")))
             }
             RowTest::IsNotNull(column) => {
                 self.count()?;
-                let (column, _) = self.column(column)?;
-                let name = self.engine.dialect().quote_name(&column.name);
+                let (name, _) = self.column(column)?;
                 Some(format!("{name} IS NOT NULL"))
             }
-            RowTest::All(tests) => match self.list(tests, Comparison::NotEqual) {
-                Some(list) => list,
+            RowTest::All(tests) => match values_of_one_column(tests, Comparison::NotEqual) {
+                Some((column, values)) => self.in_list(column, Comparison::NotEqual, &values),
                 None => self.joined(tests, " AND "),
             },
-            RowTest::Any(tests) => match self.list(tests, Comparison::Equal) {
-                Some(list) => list,
+            RowTest::Any(tests) => match values_of_one_column(tests, Comparison::Equal) {
+                Some((column, values)) => self.in_list(column, Comparison::Equal, &values),
                 None => self.joined(tests, " OR "),
             },
         }
@@ -99,42 +96,17 @@ impl ConditionWriter<'_> {
         Some(format!("({})", tests?.join(by)))
     }
 
-    /// Tests that are a list of values of one column: a long chain would have too many levels for
-    /// some. `None` where they are something else.
-    fn list(&mut self, tests: &[RowTest], wanted: Comparison) -> Option<Option<String>> {
-        let mut values = Vec::with_capacity(tests.len());
-        let mut of = None;
-        for test in tests {
-            let RowTest::Compare {
-                column,
-                comparison,
-                value,
-            } = test
-            else {
-                return None;
-            };
-            if *comparison != wanted || of.is_some_and(|of| of != column) {
-                return None;
-            }
-            of = Some(column);
-            values.push(value);
-        }
-        let of = of?;
-        Some(self.in_list(of, wanted, &values))
-    }
-
     fn in_list(
         &mut self,
         column: &str,
         comparison: Comparison,
         values: &[&TestValue],
     ) -> Option<String> {
-        let (column, tested) = self.column(column)?;
+        let (name, tested) = self.column(column)?;
         let values: Option<Vec<String>> = values
             .iter()
             .map(|value| self.value(tested, comparison, value))
             .collect();
-        let name = self.engine.dialect().quote_name(&column.name);
         let word = if comparison == Comparison::Equal {
             "IN"
         } else {
@@ -150,15 +122,16 @@ impl ConditionWriter<'_> {
         (self.comparisons <= MAX_COMPARISONS).then_some(())
     }
 
-    /// A column that is read, and what its values are compared as.
-    fn column(&self, name: &str) -> Option<(SqlColumn, TestedType)> {
+    /// The name of a column that is read, as SQL, and what its values are compared as.
+    fn column(&self, name: &str) -> Option<(String, TestedType)> {
         let columns = &self.described.columns;
         let column = columns.iter().find(|column| column.name == name)?;
         // As another type it compares otherwise.
         if column.is_read_as_text || self.home.types.contains_key(name) {
             return None;
         }
-        Some((column.clone(), self.engine.tested_type(column)?))
+        let tested = self.engine.tested_type(column)?;
+        Some((self.engine.dialect().quote_name(name), tested))
     }
 
     /// A condition, or values that are none of their column's type.
@@ -221,6 +194,28 @@ impl ConditionWriter<'_> {
             }
         }
     }
+}
+
+/// The values that tests compare one column with, all in this way: a long chain would have too many
+/// levels for some. `None` where they are something else.
+fn values_of_one_column(tests: &[RowTest], wanted: Comparison) -> Option<(&str, Vec<&TestValue>)> {
+    let compared = tests.iter().map(|test| match test {
+        RowTest::Compare {
+            column,
+            comparison,
+            value,
+        } if *comparison == wanted => Some((column.as_str(), value)),
+        _ => None,
+    });
+    let compared: Vec<(&str, &TestValue)> = compared.collect::<Option<_>>()?;
+    let (column, _) = *compared.first()?;
+    let is_one = compared.iter().all(|(other, _)| *other == column);
+    is_one.then(|| {
+        (
+            column,
+            compared.into_iter().map(|(_, value)| value).collect(),
+        )
+    })
 }
 
 /// True for a text that is the same in every character set and mode of a server: some have other
