@@ -37,7 +37,7 @@ pub use read::{
     DirEntry, Stat, check_file_writable, check_folder_writable, check_replaceable,
     current_user_name, is_hidden, is_link, is_mount_point, is_network_filesystem,
     is_overlay_filesystem, list, nearest_existing, open, read, real_path, reclaimable_bytes, stat,
-    stat_open, walk,
+    stat_open, walk, walk_folders,
 };
 pub use sqlite_files::{SQLITE_SUFFIXES, has_super_journal};
 pub use unexpected_file::UnexpectedFile;

@@ -120,6 +120,17 @@ pub trait FileSource: Debug + Send + Sync {
     /// Nothing is there, nothing matches, or a name is not UTF-8.
     fn list(&self) -> Result<Listing, HomeError>;
 
+    /// The same, where `choose` is given all folders, by their sorted paths below its place, which
+    /// is the empty one, and says in which of them files are listed; `None` for all. Of the others
+    /// no file is looked at.
+    ///
+    /// # Errors
+    /// As [`FileSource::list`].
+    fn list_in(
+        &self,
+        choose: &dyn Fn(&[String]) -> Option<BTreeSet<String>>,
+    ) -> Result<Listing, HomeError>;
+
     /// Looks around the place for what another program keeps there, and which says that not all
     /// files count. A few stats for each folder above, so that it is asked only for a flow that is
     /// about to read.
@@ -408,8 +419,8 @@ pub struct Listing {
     pub files: Vec<ListedFile>,
     /// Every folder of this machine that was listed.
     pub folders: Vec<PathBuf>,
-    /// How many files there are besides, in folders of which no row comes.
-    pub left_out: usize,
+    /// How many folders there are besides of which no row comes, not counting those in them.
+    pub folders_left_out: usize,
 }
 
 /// A file of a home.
@@ -431,7 +442,7 @@ impl Listing {
             folder: folder.clone(),
             files: Vec::new(),
             folders: local.into_iter().collect(),
-            left_out: 0,
+            folders_left_out: 0,
         }
     }
 
@@ -440,16 +451,15 @@ impl Listing {
         self.folder.join(Path::new(name))
     }
 
-    /// Files that are not read because of their folders, in words.
+    /// Folders that are not read, in words.
     pub fn describe_left_out(&self) -> Option<String> {
-        let files = match self.left_out {
-            0 => return None,
-            1 => "1 file is".to_string(),
-            count => format!("{count} files are"),
-        };
-        Some(format!(
-            "{files} not read: where leaves out all rows of their folders"
-        ))
+        match self.folders_left_out {
+            0 => None,
+            1 => Some("1 folder is not read: where leaves out all rows of its files".to_string()),
+            count => Some(format!(
+                "{count} folders are not read: where leaves out all rows of their files"
+            )),
+        }
     }
 
     /// Fails where a link of the home leads out of a folder; nothing is looked at but links.

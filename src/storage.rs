@@ -123,6 +123,8 @@ pub enum Depth {
     One,
     /// All that lies below.
     All,
+    /// The folders of [`Depth::All`] alone: nothing is asked about files.
+    Folders,
 }
 
 /// What a listing found.

@@ -196,6 +196,22 @@ fn is_entry_link(opened: &OwnedFd, entry: &RawDirEntry<'_>) -> bool {
 /// out, with all that is below them. Links to files are followed; links to folders are not walked.
 /// `None` where no such folder is.
 pub fn walk(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<DirEntry>>, FsError> {
+    walk_kinds(folder, skip, |_| true)
+}
+
+/// The folders of [`walk`] alone: at files nothing is looked.
+pub fn walk_folders(
+    folder: &Path,
+    skip: fn(&str) -> bool,
+) -> Result<Option<Vec<DirEntry>>, FsError> {
+    walk_kinds(folder, skip, |kind| kind.is_dir())
+}
+
+fn walk_kinds(
+    folder: &Path,
+    skip: fn(&str) -> bool,
+    is_wanted: fn(&fs::FileType) -> bool,
+) -> Result<Option<Vec<DirEntry>>, FsError> {
     if !matches!(fs::metadata(folder), Ok(metadata) if metadata.is_dir()) {
         return Ok(None);
     }
@@ -212,6 +228,9 @@ pub fn walk(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<DirEntry
                 return Err(FsError::at("list", &path)(io::Error::from(error)));
             }
         };
+        if !is_wanted(&entry.file_type()) {
+            continue;
+        }
         let metadata = if entry.path_is_symlink() {
             match fs::metadata(entry.path()) {
                 // A link to nowhere is listed as what it is, so that it fails by its name.

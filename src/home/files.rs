@@ -1,6 +1,6 @@
 //! A home of files: one file, or the files of a folder that match a glob.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -318,8 +318,55 @@ impl FileSource for FilesHome {
                 is_link: false,
             }],
             folders: Vec::new(),
-            left_out: 0,
+            folders_left_out: 0,
         })
+    }
+
+    fn list_in(
+        &self,
+        choose: &dyn Fn(&[String]) -> Option<BTreeSet<String>>,
+    ) -> Result<Listing, HomeError> {
+        let skip = table_formats::is_skipped;
+        let folders = if self.is_recursive() {
+            self.location.list(Depth::Folders, skip)?
+        } else {
+            None
+        };
+        let Some(mut found) = folders else {
+            return self.list();
+        };
+        // A name that is no UTF-8 is said where its files are listed.
+        let name = |folder: &Entry| folder.relative.to_str().map(str::to_string);
+        let mut names: Vec<String> = found.iter().filter_map(name).collect();
+        let is_named = names.len() == found.len();
+        names.push(String::new());
+        names.sort();
+        let Some(chosen) = choose(&names).filter(|_| is_named) else {
+            return self.list();
+        };
+        for folder in &chosen {
+            let folder = Path::new(folder);
+            let listed = self.location.join(folder).list(Depth::One, skip)?;
+            let files = listed.into_iter().flatten();
+            let files = files.filter(|entry| entry.kind != EntryKind::Folder);
+            found.extend(files.map(|entry| Entry {
+                relative: folder.join(entry.relative),
+                ..entry
+            }));
+        }
+        let is_left_out = |name: &&String| {
+            let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
+            !chosen.contains(*name) && chosen.contains(parent)
+        };
+        let folders_left_out = names.iter().filter(is_left_out).count();
+        match self.list_folder(found) {
+            // The first folder says the columns where all are left out.
+            Err(HomeError::NothingMatches { .. }) => self.list(),
+            listed => Ok(Listing {
+                folders_left_out,
+                ..listed?
+            }),
+        }
     }
 
     fn check_not_in_table(&self) -> Result<(), HomeError> {

@@ -15,7 +15,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use files::{check_files, check_upstream_files, home_columns, home_files, inspect, open_listed};
 
-use super::folder_choice::without_left_out_folders;
+use super::folder_choice::list_files;
 use super::home_files::HomeFiles;
 use super::project::Project;
 use crate::connection::{Databases, run_with_timeout, with_timeout};
@@ -272,8 +272,8 @@ fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
             "its home is neither files nor rows",
         ));
     };
-    let listing = match files.list() {
-        Ok(listing) => without_left_out_folders(flow, listing),
+    let listing = match list_files(flow, files) {
+        Ok(listing) => listing,
         Err(error @ (HomeError::Missing(_) | HomeError::NothingMatches { .. })) => {
             let maker = look.filling_flow(flow).ok_or(error)?;
             check_upstream_files(look)?;

@@ -1,7 +1,7 @@
 //! Which files of a home are read at all: those of folders that `where` leaves out are not, nor is
 //! anything known of them but their names.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
@@ -9,57 +9,63 @@ use crate::flow::Flow;
 use crate::format::OpenFile;
 use crate::format::batch::RecordBatch;
 use crate::format::projection::constant_array;
-use crate::home::{FileSchema, FileSource, FolderValue, Listing, inferred_type};
-use crate::shape::FolderFilter;
+use crate::home::{FileSchema, FileSource, FolderValue, HomeError, Listing, inferred_type};
+use crate::shape::{FolderFilter, Shape};
 
 /// The folders of a home, with the values in their names.
-type Folders<'a> = HashMap<&'a str, Vec<FolderValue>>;
+type Folders<'a> = BTreeMap<&'a str, Vec<FolderValue>>;
 
-/// The same listing without the files of folders that are left out. Where all are, the first stays:
-/// its file says the columns.
+/// Lists the files of a home, but for those of folders that are left out: at them nothing is looked.
+/// Where all are, the first stays: its file says the columns.
 ///
 /// Nothing is left out where inputs are moved once and stay, because what is left out would be moved
 /// later, or be gone; nor of files that are united, because columns may come of any of them; nor by
 /// a column that the files have themselves, because it is theirs; nor where columns would have other
 /// types by the names of the folders that are left.
-pub(super) fn without_left_out_folders(flow: &Flow, listing: Listing) -> Listing {
-    let Some(files) = flow.home.as_files() else {
-        return listing;
+///
+/// # Errors
+/// As [`FileSource::list`].
+pub(super) fn list_files(flow: &Flow, files: &dyn FileSource) -> Result<Listing, HomeError> {
+    let shape = flow.shape.as_ref().filter(|shape| shape.filters());
+    let may_leave_out = !flow.mode.appends() && files.schema_rule() == FileSchema::Strict;
+    let Some(shape) = shape.filter(|_| may_leave_out) else {
+        return files.list();
     };
-    let is_asked = flow.shape.as_ref().is_some_and(|shape| shape.filters());
-    if !is_asked || flow.mode.appends() || files.schema_rule() != FileSchema::Strict {
-        return listing;
+    let listing = files.list_in(&|folders| folders_left(shape, files, folders))?;
+    if listing.folders_left_out > 0 && has_folder_column(shape, files, &listing) {
+        return files.list();
     }
-    let Some(left) = folders_left(flow, files, &listing) else {
-        return listing;
-    };
-    let mut listing = listing;
-    let before = listing.files.len();
-    listing
-        .files
-        .retain(|file| left.contains(folder_of(&file.name)));
-    listing.left_out = before - listing.files.len();
-    listing
+    Ok(listing)
 }
 
-fn folder_of(name: &str) -> &str {
-    name.rsplit_once('/').map_or("", |(folder, _)| folder)
+/// True where the files have a column themselves that stands in names of folders and is asked for.
+/// What cannot be read is said where rows are planned with.
+fn has_folder_column(shape: &Shape, files: &dyn FileSource, listing: &Listing) -> bool {
+    let Some(first) = listing.files.first() else {
+        return false;
+    };
+    let own = OpenFile::new(&listing.location(&first.name))
+        .ok()
+        .and_then(|opened| files.format().reader().column_names(&opened).ok());
+    let asked = shape.filter_columns();
+    own.is_none_or(|own| {
+        let values = files.folder_values(&first.name);
+        let is_both = |value: &FolderValue| asked.contains(&value.column) && own.contains(&value.column);
+        values.iter().any(is_both)
+    })
 }
 
 /// The folders whose files are read; nothing where those of all are.
 fn folders_left(
-    flow: &Flow,
+    shape: &Shape,
     files: &dyn FileSource,
-    listing: &Listing,
+    names: &[String],
 ) -> Option<BTreeSet<String>> {
-    let shape = flow.shape.as_ref()?;
-    let mut folders = Folders::new();
-    for file in &listing.files {
-        let folder = folder_of(&file.name);
-        folders
-            .entry(folder)
-            .or_insert_with(|| files.folder_values(&file.name));
-    }
+    let values_of = |folder: &String| files.folder_values(&format!("{folder}/"));
+    let folders: Folders<'_> = names
+        .iter()
+        .map(|folder| (folder.as_str(), values_of(folder)))
+        .collect();
     let wanted = shape.filter_columns();
     let is_wanted = |value: &FolderValue| wanted.contains(&value.column);
     if !folders.values().flatten().any(is_wanted) {
@@ -79,17 +85,11 @@ fn folders_left(
     if left.len() == folders.len() {
         return None;
     }
-    if left.is_empty() {
-        let folder = folder_of(&listing.files.first()?.name);
-        left.insert(folder, folders[folder].clone());
-    }
-    let mut names = listing.files.iter().map(|file| file.name.as_str());
-    let first = names.find(|name| left.contains_key(folder_of(name)))?;
-    // What cannot be read is said where rows are planned with.
-    let opened = OpenFile::new(&listing.location(first)).ok()?;
-    let own = files.format().reader().column_names(&opened).ok()?;
-    if own.iter().any(|name| filter.columns().contains(name)) {
-        return None;
+    if !left.values().flatten().any(is_wanted) {
+        // The first of those that lie deepest has files.
+        let deepest = folders.values().map(Vec::len).max()?;
+        let (name, values) = folders.iter().find(|(_, values)| values.len() == deepest)?;
+        left.insert(name, values.clone());
     }
     let is_same = types_of(files, &left) == types;
     is_same.then(|| left.into_keys().map(str::to_string).collect())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::folder_choice::without_left_out_folders;
+use super::folder_choice::list_files;
 use crate::connection::run_with_timeout;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
@@ -42,7 +42,7 @@ pub fn stat_flows(flows: &[(&Arc<Flow>, &StoreId)], within: Option<&Path>) -> Ve
             let listed = flow
                 .home
                 .as_files()
-                .map_or_else(|| Ok(Listing::default()), |files| files.list());
+                .map_or_else(|| Ok(Listing::default()), |files| list_files(flow, files));
             let listed = listed.and_then(|listing| {
                 within
                     .map_or(Ok(()), |root| listing.check_confined(root))
@@ -56,9 +56,7 @@ pub fn stat_flows(flows: &[(&Arc<Flow>, &StoreId)], within: Option<&Path>) -> Ve
                         .as_files()
                         .map_or_else(Listing::default, |files| Listing::empty(files.location())))
                 }
-                listed => listed
-                    .map(|listing| without_left_out_folders(flow, listing))
-                    .map_err(Into::into),
+                listed => listed.map_err(Into::into),
             };
             FlowStats {
                 taken_at: at,

@@ -31,6 +31,7 @@ impl Storage for LocalStorage {
         let found = match depth {
             Depth::One => fs::list(path, skip),
             Depth::All => fs::walk(path, skip),
+            Depth::Folders => fs::walk_folders(path, skip),
         };
         Ok(found?.map(|found| found.into_iter().map(Entry::from).collect()))
     }

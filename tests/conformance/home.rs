@@ -500,6 +500,16 @@ mod files {
             let found = listing.location(&file.name).head().expect("a look");
             assert_eq!(found.expect("a file").version, file.version);
         }
+        // Of folders that are not chosen no file is listed, and all of them can be chosen from.
+        let deep = |folders: &[String]| {
+            assert_eq!(folders, ["", "deep", "deep/er"]);
+            Some(["deep/er".to_string()].into())
+        };
+        let chosen = source(home.as_ref()).list_in(&deep).expect("a listing");
+        assert_eq!(chosen.files, listing.files[3..4]);
+        assert_eq!(chosen.folders, listing.folders);
+        let all = source(home.as_ref()).list_in(&|_| None).expect("a listing");
+        assert_eq!(all, listing);
         // Without `**`, the folder alone is meant; a file is a home of its own.
         let shallow = place.home(&json!({ "type": place.format.id(), "path": "home" }));
         let listing = source(shallow.as_ref()).list().expect("a listing");

@@ -138,7 +138,11 @@ impl Storage for Memory {
                 );
             }
         }
-        found.retain(|name, _| depth == Depth::All || name.iter().count() == 1);
+        found.retain(|name, entry| match depth {
+            Depth::One => name.iter().count() == 1,
+            Depth::All => true,
+            Depth::Folders => entry.kind == EntryKind::Folder,
+        });
         Ok(is_there.then(|| found.into_values().collect()))
     }
 
@@ -264,6 +268,15 @@ fn what_lies_below_is_listed_as_deep_as_it_was_asked_for() {
             ]
         );
         assert_eq!(listed(&root, Depth::One, hidden), ["a.parquet", "deep/"]);
+        assert_eq!(
+            listed(&root, Depth::Folders, all),
+            ["deep/", "deep/_log/", "deep/er/"]
+        );
+        assert_eq!(
+            listed(&root, Depth::Folders, hidden),
+            ["deep/", "deep/er/"]
+        );
+        assert!(listed(&at(place, "deep/er"), Depth::Folders, all).is_empty());
         assert_eq!(
             listed(&at(place, "deep/er"), Depth::One, hidden),
             ["c.parquet"]

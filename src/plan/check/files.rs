@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::flow::Flow;
 use crate::format::{Format, Layout, OpenFile, TransferMode, check_recodable, flow_schema};
 use crate::home::{FileSchema, Listing};
-use crate::plan::folder_choice::without_left_out_folders;
+use crate::plan::folder_choice::list_files;
 use crate::plan::home_columns::{HomeColumns, RecordedTypes};
 use crate::plan::home_files::HomeFiles;
 use crate::plan::input_checks::packing_remarks;
@@ -75,8 +75,7 @@ pub(super) fn check_upstream_files(look: &FlowChecker<'_>) -> Result<()> {
 
 /// The files of a flow's home; nothing where it has none that can be read.
 pub(super) fn home_files(look: &FlowChecker<'_>, flow: &Flow) -> Option<(Listing, Vec<Layout>)> {
-    let listing = flow.home.as_files()?.list().ok()?;
-    let listing = without_left_out_folders(flow, listing);
+    let listing = list_files(flow, flow.home.as_files()?).ok()?;
     let format = look.input_format(flow);
     let layouts = listing
         .files
