@@ -312,6 +312,22 @@ impl Shape {
         Ok(self.bind(home, &self.file_values(""))?.schema().clone())
     }
 
+    /// What is to be known of the names that it makes of those of a home, in words.
+    pub fn name_warnings(&self, home: &[String]) -> Vec<String> {
+        let Some(polish) = &self.polish else {
+            return Vec::new();
+        };
+        let is_chosen = |name: &&String| match &self.columns {
+            None => true,
+            Some(ColumnChoice::Only(names)) => names.contains(name),
+            Some(ColumnChoice::Except(names)) => !names.contains(name),
+        };
+        let own = home.iter().filter(is_chosen);
+        let hashed = self.all_hash_ids().map(|hash| &hash.name);
+        let names: Vec<&str> = own.chain(hashed).map(String::as_str).collect();
+        polish.names.describe_numbered(&names)
+    }
+
     /// The shape for rows of these columns, which are all that are read for it; `file` is what it takes of their file.
     ///
     /// # Errors

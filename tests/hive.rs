@@ -426,8 +426,7 @@ fn files_of_folders_that_where_leaves_out_are_not_read() {
         let ran = built(&sandbox);
         assert_eq!(found(&sandbox), expected, "{condition}: {}", ran.text);
         assert!(
-            ran.text
-                .contains("not read: where leaves out all rows of"),
+            ran.text.contains("not read: where leaves out all rows of"),
             "{}",
             ran.text
         );

@@ -72,6 +72,22 @@ fn polish_is_read_as_the_python_hygge_writes_it() {
 }
 
 #[test]
+fn names_that_become_equal_are_told_apart_and_said() {
+    let polish = "polish: {hash_ids: [{name: State, from_columns: [id]}], columns: {remove_special: true, case: pascal}}";
+    let sandbox = Sandbox::new(&format!(
+        "flows:\n  f: {{home: home, store: {{path: out, {polish}}}, columns: [id, state]}}\n"
+    ));
+    orders(&sandbox);
+    let ran = built(&sandbox);
+    assert_eq!(
+        ran.event("remark")["text"],
+        "polish: column State is State_1: State is another column already"
+    );
+    let (columns, _) = peers::read_folder(&sandbox, "out", "1");
+    assert_eq!(columns, "Id BIGINT, State VARCHAR, State_1 VARCHAR");
+}
+
+#[test]
 fn what_polish_cannot_have_is_named_with_what_to_write() {
     for (polish, more, told) in [
         (

@@ -50,7 +50,8 @@ fn has_folder_column(shape: &Shape, files: &dyn FileSource, listing: &Listing) -
     let asked = shape.filter_columns();
     own.is_none_or(|own| {
         let values = files.folder_values(&first.name);
-        let is_both = |value: &FolderValue| asked.contains(&value.column) && own.contains(&value.column);
+        let is_both =
+            |value: &FolderValue| asked.contains(&value.column) && own.contains(&value.column);
         values.iter().any(is_both)
     })
 }

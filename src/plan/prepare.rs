@@ -106,6 +106,10 @@ impl Preparer<'_> {
         let before = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let changed = drift::check_drift(self.context, flow, &work, before)?;
         work.warnings.extend(changed);
+        if let Some(shape) = &flow.shape {
+            work.warnings
+                .extend(shape.name_warnings(&work.home_names()));
+        }
         Ok(work)
     }
 

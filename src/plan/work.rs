@@ -14,6 +14,7 @@ use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
 use crate::format::OutputSpec;
+use crate::format::projection::Projection;
 use crate::home::RecordedColumn;
 use crate::storage::Version;
 use crate::store::PartNaming;
@@ -165,6 +166,21 @@ impl FlowWork {
         match &self.source {
             WorkSource::Table(table) => Some(table),
             WorkSource::AtHand | WorkSource::Files(_) => None,
+        }
+    }
+
+    /// The names of the columns of its home, where rows are made of them.
+    pub(super) fn home_names(&self) -> Vec<String> {
+        match &self.source {
+            WorkSource::AtHand => Vec::new(),
+            WorkSource::Table(table) => {
+                let names = table.table_state.arrow_schema.iter_names();
+                names.map(|name| name.to_string()).collect()
+            }
+            WorkSource::Files(files) => {
+                let columns = files.projection(0).map_or(&[][..], Projection::columns);
+                columns.iter().map(|column| column.name.clone()).collect()
+            }
         }
     }
 

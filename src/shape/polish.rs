@@ -62,6 +62,22 @@ impl NameRules {
         }
     }
 
+    /// Says which of these names get a number, because another is written like them.
+    pub(super) fn describe_numbered(self, names: &[&str]) -> Vec<String> {
+        let made = self.apply_all(names);
+        let numbered = names
+            .iter()
+            .zip(&made)
+            .filter(|(name, made)| self.apply(name) != **made);
+        let describe = |(name, made): (&&str, &String)| {
+            format!(
+                "polish: column {name} is {made}: {} is another column already",
+                self.apply(name)
+            )
+        };
+        numbered.map(describe).collect()
+    }
+
     /// Names by these rules, of which no two are the same: the second gets `_1`.
     pub(super) fn apply_all(self, names: &[&str]) -> Vec<String> {
         let mut used: BTreeSet<String> = BTreeSet::new();
@@ -432,5 +448,11 @@ mod tests {
         let twins =
             rules(true, true, Some(NameCase::Pascal)).apply_all(&["a b", "a-b", "A_B", "c"]);
         assert_eq!(twins, ["AB", "AB_1", "AB_2", "C"]);
+        let told =
+            rules(true, true, Some(NameCase::Pascal)).describe_numbered(&["a b", "a-b", "c"]);
+        assert_eq!(
+            told,
+            ["polish: column a-b is AB_1: AB is another column already"]
+        );
     }
 }

@@ -272,10 +272,7 @@ fn what_lies_below_is_listed_as_deep_as_it_was_asked_for() {
             listed(&root, Depth::Folders, all),
             ["deep/", "deep/_log/", "deep/er/"]
         );
-        assert_eq!(
-            listed(&root, Depth::Folders, hidden),
-            ["deep/", "deep/er/"]
-        );
+        assert_eq!(listed(&root, Depth::Folders, hidden), ["deep/", "deep/er/"]);
         assert!(listed(&at(place, "deep/er"), Depth::Folders, all).is_empty());
         assert_eq!(
             listed(&at(place, "deep/er"), Depth::One, hidden),
