@@ -60,6 +60,8 @@ pub enum Retry {
     Reread,
     /// Somebody may be in the middle of a change: what it is shows under a lock.
     UnderLock,
+    /// A type that was found at the beginning of files does not hold: all values say another.
+    LookAtAll,
     /// The index of the cache is damaged: with a new one it may go well.
     NewIndex,
 }

@@ -8,6 +8,7 @@ pub mod canonical_schema;
 mod column_tree;
 pub mod csv;
 mod error;
+pub mod inference;
 pub mod ipc;
 pub mod parquet;
 mod partition_by;
@@ -37,6 +38,7 @@ use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::fs::FsError;
 use crate::storage::{Location, RandomRead, Version};
+use inference::{FactsOf, FileFacts, InferredTypes};
 use shared_groups::SharedGroups;
 
 pub use error::FormatError;
@@ -73,6 +75,22 @@ pub trait Format: Debug + Send + Sync {
         Settings::new()
     }
 
+    /// True where types of columns are found in their values.
+    fn infers_types(&self) -> bool {
+        false
+    }
+
+    /// The same format where columns have types that were found in their values; `None` where files
+    /// say types themselves.
+    fn with_inferred(&self, _types: Arc<InferredTypes>) -> Option<Arc<dyn Format>> {
+        None
+    }
+
+    /// The types that were found, where it has been given some.
+    fn inferred(&self) -> Option<&InferredTypes> {
+        None
+    }
+
     /// Reads its files.
     fn reader(&self) -> &dyn Reader;
 
@@ -92,6 +110,12 @@ pub trait Format: Debug + Send + Sync {
 pub trait Reader: Send + Sync {
     /// Reads what is needed to check and to slice a file, and none of its values.
     fn inspect(&self, source: &OpenFile) -> Result<Layout, FormatError>;
+
+    /// What the values of a file's columns could be, where [`Format::infers_types`]. Where it is not
+    /// sound, as far as it is: that is said where it is decoded.
+    fn facts(&self, _source: &OpenFile, _of: FactsOf) -> Result<FileFacts, FormatError> {
+        Ok(FileFacts::default())
+    }
 
     /// Refuses a sound file that has a column whose values would not be the same once they are
     /// decoded, into whatever they are written afterwards. Nothing is decoded to find that out.

@@ -157,6 +157,11 @@ pub trait FileSource: Debug + Send + Sync {
     /// What becomes of columns in which its files differ.
     fn schema_rule(&self) -> FileSchema;
 
+    /// True where a type that was found in values becomes another when a value is not of it.
+    fn widens_types(&self) -> bool {
+        false
+    }
+
     /// Which columns its files have for a flow, by words of the config.
     fn column_settings(&self) -> Settings;
 }

@@ -16,6 +16,7 @@ mod hash_progress;
 mod home_columns;
 mod home_files;
 pub mod index_cache;
+mod inferred_types;
 mod input_checks;
 mod judge;
 mod layout_cache;

@@ -33,7 +33,7 @@ fn files_in_any_dialect_hold_what_was_written() {
     let flow = |(number, dialect): (usize, &Value)| {
         let (delimiter, quote) = (&dialect["delimiter"], &dialect["quote"]);
         format!(
-            "  f{number}: {{home: {{type: csv, path: in/{number}, delimiter: {delimiter}, quote: {quote}}}, store: out/{number}}}\n"
+            "  f{number}: {{home: {{type: csv, path: in/{number}, delimiter: {delimiter}, quote: {quote}, infer: false}}, store: out/{number}}}\n"
         )
     };
     let flows: String = dialects.iter().enumerate().map(flow).collect();
@@ -122,6 +122,13 @@ const TEXTS: &[(&str, Right, &[&str])] = &[
             ("-Infinity", "-inf"),
             ("NaN", "nan"),
             ("16777217", "16777217.0"),
+            // As Python writes it; others write 0.3 at the end, which is as near.
+            ("641664210798639.2", "641664210798639.2"),
+            ("641664210798639.3", "641664210798639.2"),
+            ("0.30000000000000004", "0.30000000000000004"),
+            ("0.1000000000000000055511", "0.1"),
+            ("2.2250738585072014e-308", "2.2250738585072014e-308"),
+            ("5e-324", "5e-324"),
         ],
         &["0.1000000000000000001", "9007199254740993", "1e400", "1.5f"],
     ),
@@ -285,7 +292,6 @@ const WRONG: &[(&[u8], &str)] = &[
         "line 3: it is empty, and others follow",
     ),
     (b"a,b\n1 ,2\n", "line 2: column a: '1 ' is no int64"),
-    (b"a,b\n\"\",2\n", "line 2: column a: '' is no int64"),
     (
         b"a,b\n9223372036854775808,2\n",
         "line 2: column a: '9223372036854775808' is no int64",
@@ -342,7 +348,7 @@ fn what_is_unusual_and_right_is_read() {
         ", header: false, quote: none, delimiter: \"\\t\"",
         b"1\t\"x\n2\t'y\r\n",
     );
-    assert_eq!(columns, "column_1 VARCHAR, column_2 VARCHAR");
+    assert_eq!(columns, "column_1 BIGINT, column_2 VARCHAR");
     assert_eq!(found, ["1|\"x", "2|'y"]);
     // The last line has no end, or half of one.
     for bytes in [
@@ -366,7 +372,7 @@ fn what_is_unusual_and_right_is_read() {
     }
     assert_eq!(
         rows(", delimiter: \";\"", b"a,b;c\n1;2\n").0,
-        "a,b VARCHAR, c VARCHAR"
+        "a,b BIGINT, c BIGINT"
     );
     // Words that other files begin with.
     for name in [
@@ -645,7 +651,7 @@ fn files_of_one_flow_have_the_same_columns_and_new_ones_are_parts_of_their_own()
     let (columns, rows) = peers::read_folder(&sandbox, "out", "id");
     assert_eq!(
         (columns.as_str(), rows),
-        ("id VARCHAR, name VARCHAR", vec!["1|x".into(), "2|y".into()])
+        ("id BIGINT, name VARCHAR", vec!["1|x".into(), "2|y".into()])
     );
     sandbox.write("home/c.csv", "id,name\n3,z\n");
     let ran = built(&sandbox);
@@ -670,7 +676,7 @@ fn files_of_one_flow_have_the_same_columns_and_new_ones_are_parts_of_their_own()
     let (columns, rows) = peers::read_folder(&sandbox, "out", "id");
     assert_eq!(
         (columns.as_str(), rows),
-        ("id VARCHAR, nam VARCHAR", vec!["3|".into(), "4|w".into()])
+        ("id BIGINT, nam VARCHAR", vec!["3|".into(), "4|w".into()])
     );
 }
 

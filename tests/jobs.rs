@@ -73,16 +73,10 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
         let job = |step: &PlannedFlow| {
             let flow = planner.context.flow(&step.flow).expect("a flow");
             let work = step.work.as_ref()?;
-            let home = planner.context.project.input_format(&flow);
             let parts: Vec<&PlannedPart> = work.parts.iter().collect();
             Some((
                 step.flow.to_string(),
-                JobSpec::for_files(
-                    work.files()?,
-                    &parts,
-                    home.as_ref(),
-                    &flow.store.output_spec(),
-                ),
+                JobSpec::for_files(work.files()?, &parts, &flow.store.output_spec()),
             ))
         };
         plan.flows.iter().filter_map(job).collect()
@@ -235,7 +229,7 @@ fn a_job_that_is_not_as_it_was_planned_is_refused() {
     refused("{", "the job cannot be read");
     refused(
         // Whatever else such a job says.
-        &job.replace("\"version\":7,\"work\"", "\"version\":1,\"new\":0,\"work\""),
+        &job.replace("\"version\":8,\"work\"", "\"version\":1,\"new\":0,\"work\""),
         "the job has version 1, which this hygge does not know",
     );
     refused(

@@ -165,7 +165,7 @@ fn a_folder_of_csv_is_polished_as_the_python_hygge_writes_it() {
     let (columns, rows) = peers::read_folder(&sandbox, "store/people", "id");
     assert_eq!(
         columns,
-        "id VARCHAR, first_name VARCHAR, row_id VARCHAR, source_system VARCHAR"
+        "id BIGINT, first_name VARCHAR, row_id VARCHAR, source_system VARCHAR"
     );
     let key = peers::sha256("1:1");
     assert_eq!(rows[0], format!("1|Ada|{key}|crm"));

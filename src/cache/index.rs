@@ -25,6 +25,7 @@ use super::CacheError;
 use crate::config::table_patterns::TableSource;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
+use crate::format::inference::FileFacts;
 use crate::format::{Format, Layout};
 use crate::fs::{
     self, DiskChange, FsError, SQLITE_SUFFIXES, apply_change_async, nofollow, with_suffix,
@@ -162,6 +163,12 @@ impl PartRecord {
 /// in common that share parts. Version 3: how the file is built. Version 4: whether its rows are
 /// known.
 const LAYOUT_VERSION: u32 = 4;
+
+/// What facts are kept under, beside the layout of their file.
+pub fn facts_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
+    let layout = layout_key(format, file);
+    Fingerprint::hash_bytes(&[layout.as_bytes().as_slice(), b"facts 1"].concat())
+}
 
 /// What a layout is kept under: the format, its version and its options, that of layouts and the
 /// file's digest.
@@ -427,6 +434,15 @@ impl Index {
             .into_iter()
             .filter(|(_, layout): &(_, Layout)| layout.is_consistent())
             .collect())
+    }
+
+    /// What the values of files could be, under these [`facts_key`]s.
+    pub async fn facts(
+        &self,
+        keys: &[Fingerprint],
+    ) -> Result<HashMap<Fingerprint, FileFacts>, CacheError> {
+        self.records_by_keys("SELECT key, record FROM layout WHERE key IN (", keys)
+            .await
     }
 
     async fn records_by_keys<T: DeserializeOwned>(

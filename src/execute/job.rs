@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::staging::Staging;
 use crate::config::loader::LoadedConfig;
 use crate::error::Result;
-use crate::format::{Format, OutputSpec};
+use crate::format::OutputSpec;
 use crate::fs::nofollow;
 use crate::plan::file_work::FileWork;
 use crate::plan::planned_part::PlannedPart;
@@ -33,7 +33,7 @@ use completion_records::CompletionRecords;
 use file_parts::FileParts;
 
 /// The version of what a job says. A process that does not know it refuses the job.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// What is to be made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,13 +59,8 @@ struct Versioned {
 
 impl JobSpec {
     /// Parts of a flow that are made of files: these of its work.
-    pub fn for_files(
-        work: &FileWork,
-        parts: &[&PlannedPart],
-        home: &dyn Format,
-        target: &OutputSpec,
-    ) -> Self {
-        let parts = FileParts::new(work, parts, home, target);
+    pub fn for_files(work: &FileWork, parts: &[&PlannedPart], target: &OutputSpec) -> Self {
+        let parts = FileParts::new(work, parts, target);
         Self::new(JobWork::Files(Box::new(parts)))
     }
 

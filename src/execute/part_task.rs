@@ -16,7 +16,7 @@ use crate::cache::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::Flow;
-use crate::format::{Format, OpenFile};
+use crate::format::OpenFile;
 use crate::fs;
 use crate::home::ReadSession;
 use crate::plan::chain_place::ChainPlace;
@@ -69,8 +69,6 @@ pub struct PartTask {
     pub work: Arc<FlowWork>,
     /// Which of the parts of the work.
     pub number: usize,
-    /// The format of the input files.
-    pub input_format: Arc<dyn Format>,
     /// Where parts are staged.
     pub cache: Arc<Cache>,
     /// The config of the flow, by its absolute path.
@@ -120,10 +118,7 @@ impl PartTask {
             return self.read_partition(partition, runtime);
         }
         let work = self.file_work()?;
-        let files = WorkFiles {
-            work,
-            home: self.input_format.as_ref(),
-        };
+        let files = WorkFiles(work);
         let made = make_from_files(
             &files,
             work.part_transfer(&part.slice.pieces),
@@ -231,8 +226,8 @@ impl PartTask {
                 self.queue_size(),
             )));
         }
-        let (work, format) = (self.file_work().ok()?, self.input_format.as_ref());
-        Some(JobSpec::for_files(work, &[part], format, &target))
+        let work = self.file_work().ok()?;
+        Some(JobSpec::for_files(work, &[part], &target))
     }
 
     /// Takes what another process made by the job into the cache, from the folder into which it

@@ -269,34 +269,30 @@ impl ProjectedFiles for Projected<'_> {
 }
 
 /// The files of a flow that is being built.
-pub(super) struct WorkFiles<'a> {
-    pub(super) work: &'a FileWork,
-    /// Their format.
-    pub(super) home: &'a dyn Format,
-}
+pub(super) struct WorkFiles<'a>(pub(super) &'a FileWork);
 
 impl PlannedFiles for WorkFiles<'_> {
     fn input_format(&self) -> &dyn Format {
-        self.home
+        self.0.format.as_ref()
     }
 
     fn file(&self, file: usize) -> PlannedFile<'_> {
-        let input = &self.work.files[file];
+        let input = &self.0.files[file];
         PlannedFile {
             location: input.location.clone(),
             version: &input.version,
             digest: input.digest,
-            layout: &self.work.layouts[file],
-            projection: self.work.projection(file),
+            layout: &self.0.layouts[file],
+            projection: self.0.projection(file),
         }
     }
 
     fn inspected(&self) -> &InspectedFiles {
-        &self.work.inspected
+        &self.0.inspected
     }
 
     fn shared_groups(&self) -> &SharedGroups {
-        &self.work.shared_groups
+        &self.0.shared_groups
     }
 }
 

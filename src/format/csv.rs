@@ -1,14 +1,17 @@
 //! CSV, as a home: texts in lines, of which the config says what else they are.
 //!
-//! A value is a text unless `types` gives its column a type, and then it is exactly that or an error
-//! with its line: nothing is guessed. How many rows a file has, only reading it tells.
+//! A value is of the type that `types` gives its column, exactly, or an error with its line. Columns
+//! that it does not name have the type that all of their values are of ([`facts`]), else they are
+//! texts. How many rows a file has, only reading it tells.
 
 mod decode;
+mod facts;
 mod records;
 mod source;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::civil::datetime;
 use jiff::fmt::strtime;
@@ -19,6 +22,7 @@ use serde_json::json;
 
 use super::batch::RecordBatch;
 use super::canonical_schema::{leaves, write_field};
+use super::inference::{FactsOf, FileFacts, InferredType, InferredTypes};
 use super::sniff::{SNIFF_LEN, sniff_beside_text};
 use super::{
     FileColumn, Format, FormatError, Layout, OpenFile, PartPieces, Passthrough, Reader, Writer,
@@ -68,7 +72,7 @@ pub struct CsvHomeFields {
     /// True where blanks and tabs around a field, or around its quotes, are no part of it.
     #[schemars(example = true, extend("default" = false))]
     trim: Option<bool>,
-    /// What is null besides a field on which nothing stands. A field in quotes is never null.
+    /// What is null besides a field on which nothing stands. In a column of texts a field in quotes is never null.
     #[schemars(example = json!(["NA", "n/a"]), extend("x-default" = "nothing else"))]
     null_values: Option<StringList>,
     /// What is true in a boolean column, besides `true`.
@@ -86,9 +90,12 @@ pub struct CsvHomeFields {
     /// How days and timestamps without a zone are written, by the directives of `strftime`; a text that two of them read as two moments is an error.
     #[schemars(example = json!(["%d.%m.%Y"]), extend("x-default" = "`2026-01-31`, `2026-01-31 12:00:00`"))]
     date_formats: Option<StringList>,
-    /// Types of columns; a column that is not named is a text.
-    #[schemars(example = json!({ "id": "int64", "total": "decimal(12,2)" }), extend("x-default" = "text", "x-type" = "map of types"))]
+    /// Types of columns.
+    #[schemars(example = json!({ "id": "int64", "total": "decimal(12,2)" }), extend("x-default" = "what all of its values are", "x-type" = "map of types"))]
     types: Option<BTreeMap<String, String>>,
+    /// False where columns that `types` does not name are texts.
+    #[schemars(example = false, extend("default" = true))]
+    infer: Option<bool>,
 }
 
 /// How files are written, and what their columns are.
@@ -105,6 +112,7 @@ struct CsvOptions {
     null_values: Vec<String>,
     forms: ValueForms,
     types: BTreeMap<String, ColumnType>,
+    infers: bool,
 }
 
 impl Default for CsvOptions {
@@ -120,7 +128,15 @@ impl Default for CsvOptions {
             null_values: Vec::new(),
             forms: ValueForms::default(),
             types: BTreeMap::new(),
+            infers: true,
         }
+    }
+}
+
+impl CsvOptions {
+    /// True for what is null outside of quotes.
+    fn is_null(&self, text: &str) -> bool {
+        text.is_empty() || self.null_values.iter().any(|null| null == text)
     }
 }
 
@@ -128,6 +144,8 @@ impl Default for CsvOptions {
 #[derive(Clone, Debug, Default)]
 pub struct Csv {
     options: CsvOptions,
+    /// Types of columns that were found in their values.
+    inferred: Arc<InferredTypes>,
 }
 
 impl Csv {
@@ -238,7 +256,8 @@ impl Csv {
                 is_sound = false;
             }
         }
-        is_sound.then_some(Self {
+        is_sound.then(|| Self {
+            inferred: Arc::default(),
             options: CsvOptions {
                 delimiter,
                 quote,
@@ -256,11 +275,18 @@ impl Csv {
                     date_formats,
                 },
                 types,
+                infers: fields.infer.unwrap_or(default.infers),
             },
         })
     }
 
-    /// The columns of a file, all of them.
+    /// The type of a column that was found in its values, where the config does not say one.
+    fn inferred_type(&self, column: &str) -> Option<&InferredType> {
+        let is_said = self.options.types.contains_key(column);
+        self.inferred.0.get(column).filter(|_| !is_said)
+    }
+
+    /// The columns of a file, all of them, as far as the config says their types.
     fn all_columns(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
         let read = source.head.get_or_read(|| {
             let failed = |error| of_record(source, error);
@@ -332,9 +358,9 @@ impl Format for Csv {
         listing::CSV_EXTENSIONS
     }
 
-    /// Version 1: the first.
+    /// Version 1: the first. Version 2: types are found in values.
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn output_version(&self) -> u32 {
@@ -389,7 +415,25 @@ impl Format for Csv {
         if !options.types.is_empty() {
             settings.insert("types", json!(options.types));
         }
+        if !options.infers {
+            settings.insert("infer", json!(false));
+        }
         settings
+    }
+
+    fn infers_types(&self) -> bool {
+        self.options.infers
+    }
+
+    fn with_inferred(&self, types: Arc<InferredTypes>) -> Option<Arc<dyn Format>> {
+        Some(Arc::new(Self {
+            options: self.options.clone(),
+            inferred: types,
+        }))
+    }
+
+    fn inferred(&self) -> Option<&InferredTypes> {
+        Some(self.inferred.as_ref())
     }
 
     fn reader(&self) -> &dyn Reader {
@@ -407,7 +451,7 @@ impl Format for Csv {
 
 impl Reader for Csv {
     fn inspect(&self, source: &OpenFile) -> Result<Layout, FormatError> {
-        let columns = self.arrow_schema(source)?;
+        let columns = self.all_columns(source)?;
         let fields: Vec<&Field> = columns.iter_values().collect();
         let mut sorted = fields.clone();
         sorted.sort_by(|one, other| one.name.cmp(&other.name));
@@ -424,6 +468,10 @@ impl Reader for Csv {
         })
     }
 
+    fn facts(&self, source: &OpenFile, of: FactsOf) -> Result<FileFacts, FormatError> {
+        facts::facts(self, source, of)
+    }
+
     fn check_readable(&self, _: &OpenFile) -> Result<(), FormatError> {
         Ok(())
     }
@@ -432,7 +480,14 @@ impl Reader for Csv {
         let columns = self.all_columns(source)?;
         let wanted = columns.into_iter().map(|(_, field)| field);
         let wanted = wanted.filter(|field| source.has_column(&field.name));
-        Ok(wanted.map(|field| (field.name.clone(), field)).collect())
+        let typed = wanted.map(|field| match self.inferred_type(&field.name) {
+            Some(found) => Field {
+                dtype: found.dtype.clone(),
+                ..field
+            },
+            None => field,
+        });
+        Ok(typed.map(|field| (field.name.clone(), field)).collect())
     }
 
     fn column_names(&self, source: &OpenFile) -> Result<Vec<String>, FormatError> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::sniff::ForeignFile;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Retry};
 use crate::fs::FsError;
 use crate::shape::{RowError, ShapeError, nearest_column};
 
@@ -39,6 +39,20 @@ pub enum FormatError {
         line: u64,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A value is not of the type that was found in others.
+    #[error("{}: line {line}: column {column}: {reason}", path.display())]
+    InferredType {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        reason: String,
+        /// True where the type stays.
+        is_final: bool,
     },
     /// A key of the home names a column that a file does not have.
     #[error("{} has no column {column}, which {key} of its home names", path.display())]
@@ -192,6 +206,10 @@ impl FormatError {
             Self::Line { .. } => Some(
                 "mend the line, or say by keys of the home how its files are written (delimiter, quote, header, null_values, types)",
             ),
+            Self::InferredType { is_final: true, .. } => Some(
+                "mend the value, or give the column another type: types of the home says one, on_mismatch: widen finds one that holds all values, hygge build FLOW --infer begins anew",
+            ),
+            Self::InferredType { .. } => Some("types of the home says which type the column has"),
             Self::Foreign { foreign, .. } => Some(foreign.hint),
             Self::NoCanonicalType { .. } => {
                 Some("give the home files without the column, or the store the format of the home")
@@ -239,7 +257,19 @@ impl From<FormatError> for Error {
             ErrorKind::Flow
         };
         let hint = error.hint();
+        let is_guess = matches!(
+            error,
+            FormatError::InferredType {
+                is_final: false,
+                ..
+            }
+        );
         let error = Self::new(kind, error);
+        let error = if is_guess {
+            error.with_retry(Retry::LookAtAll)
+        } else {
+            error
+        };
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,

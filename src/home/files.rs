@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::glob::{check_glob, default_glob, has_extension, is_recursive_glob};
@@ -43,6 +43,21 @@ pub struct FilesHomeFields {
     /// What becomes of files whose columns differ: the flow fails, they are united, or those of the first file count.
     #[schemars(example = &"union", extend("default" = "strict"))]
     schema: Option<FileSchema>,
+    /// What becomes of a type that was found in the values of earlier files, where a value is not of it: the flow fails, or the column has the type of all values.
+    #[schemars(example = &"widen", extend("default" = "fail"))]
+    on_mismatch: Option<OnMismatch>,
+}
+
+/// What becomes of types where a value is of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum OnMismatch {
+    /// The flow fails.
+    #[default]
+    Fail,
+    /// Columns have the types of all their values.
+    Widen,
 }
 
 /// Files of one format.
@@ -57,6 +72,7 @@ pub struct FilesHome {
     batch_size: Option<u64>,
     hive_types: BTreeMap<String, ColumnType>,
     schema: FileSchema,
+    on_mismatch: OnMismatch,
 }
 
 impl FilesHome {
@@ -87,6 +103,7 @@ impl FilesHome {
         let batch_size = fields.batch_size.map(|size| size.0);
         let hive_types = hive_types(fields.hive_types, node, name, problems)?;
         let schema = fields.schema.unwrap_or_default();
+        let on_mismatch = fields.on_mismatch.unwrap_or_default();
         let usual = default_glob(format.as_ref());
         let Some(glob) = fields.glob.filter(|glob| *glob != usual) else {
             return Some(Self {
@@ -97,6 +114,7 @@ impl FilesHome {
                 batch_size,
                 hive_types,
                 schema,
+                on_mismatch,
             });
         };
         let built = check_glob(&glob).and_then(|()| {
@@ -114,6 +132,7 @@ impl FilesHome {
                 batch_size,
                 hive_types,
                 schema,
+                on_mismatch,
             }),
             Err(reason) => {
                 let example = format!(
@@ -257,6 +276,9 @@ impl Home for FilesHome {
         if let Some(rows) = self.batch_size {
             settings.insert("batch_size", json!(rows));
         }
+        if self.on_mismatch != OnMismatch::Fail {
+            settings.insert("on_mismatch", json!(self.on_mismatch));
+        }
         settings.extend(self.column_settings());
         settings.extend(self.format.settings());
         settings
@@ -269,7 +291,15 @@ impl Home for FilesHome {
                 self.format.id()
             )
         };
-        self.batch_size.map(|_| note()).into_iter().collect()
+        let unused = || {
+            format!(
+                "on_mismatch of its home has no effect: files of {} say the types of their columns",
+                self.format.id()
+            )
+        };
+        let is_unused = self.widens_types() && !self.format.infers_types();
+        let notes = [self.batch_size.map(|_| note()), is_unused.then(unused)];
+        notes.into_iter().flatten().collect()
     }
 
     fn source(&self) -> Source<'_> {
@@ -406,6 +436,10 @@ impl FileSource for FilesHome {
 
     fn schema_rule(&self) -> FileSchema {
         self.schema
+    }
+
+    fn widens_types(&self) -> bool {
+        self.on_mismatch == OnMismatch::Widen
     }
 
     fn column_settings(&self) -> Settings {

@@ -13,10 +13,13 @@ use futures_util::future::join_all;
 use polars_arrow::datatypes::ArrowSchema;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use files::{check_files, check_upstream_files, home_columns, home_files, inspect, open_listed};
+use files::{
+    check_files, check_upstream_files, home_columns, home_files, inspect, open_listed, typed_format,
+};
 
 use super::folder_choice::list_files;
 use super::home_files::HomeFiles;
+use super::inferred_types::describe_types;
 use super::project::Project;
 use crate::connection::{Databases, run_with_timeout, with_timeout};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
@@ -100,11 +103,12 @@ pub fn check<'p>(project: &'p Project, answers: &TableStates) -> Vec<CheckResult
         let flow = graph.flow(name.as_str())?;
         let (store, format) = places
             .get(name.as_str())
-            .map(|(store, format)| (*store, format.as_ref()))?;
+            .map(|(store, format)| (*store, format))?;
         Some(FlowChecker {
             graph,
             locations: &places,
             confined_root: project.confined_root(),
+            root: project.root(),
             flow,
             format,
             store,
@@ -134,8 +138,10 @@ struct FlowChecker<'p> {
     locations: &'p FlowLocations<'p>,
     /// The folder that no link of its home may leave.
     confined_root: Option<&'p Path>,
+    /// The folder of the config.
+    root: &'p Path,
     flow: &'p Flow,
-    format: &'p dyn Format,
+    format: &'p Arc<dyn Format>,
     /// Its store.
     store: &'p StoreId,
     /// What its table answered.
@@ -156,10 +162,10 @@ impl<'p> FlowChecker<'p> {
     }
 
     /// The format of what a flow reads.
-    fn input_format(&self, flow: &Flow) -> &'p dyn Format {
+    fn input_format(&self, flow: &Flow) -> &'p Arc<dyn Format> {
         self.locations
             .get(flow.name.as_str())
-            .map_or(self.format, |(_, format)| format.as_ref())
+            .map_or(self.format, |(_, format)| format)
     }
 
     /// The flow whose files a flow reads, or will read once they are there; nothing where its home
@@ -286,9 +292,11 @@ fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
     let layouts = listing
         .files
         .par_iter()
-        .map(|file| inspect(format, &listing, &file.name))
+        .map(|file| inspect(format.as_ref(), &listing, &file.name))
         .collect::<Result<Vec<_>>>()?;
-    let mut remarks = check_files(format, &listing, &layouts, (flow, look.store))?;
+    let format = typed_format(look, (flow, Some(look.store)), &listing)?;
+    let mut remarks = check_files(format.as_ref(), &listing, &layouts, (flow, look.store))?;
+    remarks.extend(describe_types(format.as_ref()));
     remarks.extend(files.describe_unread_files()?);
     remarks.extend(listing.describe_left_out());
     let rows: Option<u64> = layouts.iter().map(|layout| layout.rows).sum();
@@ -403,11 +411,12 @@ fn flow_columns(look: &FlowChecker<'_>, flow: &Flow) -> Result<Option<ArrowSchem
     let Some((listing, layouts)) = home_files(look, flow) else {
         return Ok(None);
     };
-    let format = look.input_format(flow);
     let Some(first) = listing.files.first() else {
         return Ok(None);
     };
     let store = (flow.name == look.flow.name).then_some(look.store);
+    let format = typed_format(look, (flow, store), &listing)?;
+    let format = format.as_ref();
     let home = home_columns((flow, store), format, &listing, &layouts)?;
     let names: Vec<&str> = listing
         .files

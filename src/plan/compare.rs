@@ -105,7 +105,9 @@ impl PlanView<'_> {
         if request.is_forced(&flow.name) {
             reasons.push(Reason::Forced);
         }
-        let has_schema = published.is_some_and(|published| published.arrow_schema.is_some());
+        let infers = || self.context.project.input_format(flow).infers_types();
+        let has_schema =
+            published.is_some_and(|published| published.arrow_schema.is_some() || infers());
         if has_schema && request.forgets_schema(&flow.name) {
             reasons.push(Reason::SchemaForgotten);
         }

@@ -2,6 +2,7 @@
 //! of that. Nothing is published before it is decided.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use super::context::PlanContext;
 use super::schema_changes::with_namesakes;
@@ -70,11 +71,23 @@ impl ChangeKind {
                 DriftRule::Fail
             }
         };
+        // Types that were found in values are other ones because the config allows it.
+        let finds_types = || {
+            let files = flow.home.as_files();
+            let widens = files.is_some_and(|files| files.widens_types());
+            widens.then_some(DriftRule::Warn)
+        };
+        let fail_unless_found =
+            |is_allowed: bool| finds_types().unwrap_or_else(|| fail_unless(is_allowed));
         match self {
             Self::Added => rules.added.unwrap_or(DriftRule::Allow),
             Self::Removed => rules.removed.unwrap_or(fail_unless(is_decided)),
-            Self::Retyped => rules.retyped.unwrap_or(fail_unless(is_decided)),
-            Self::Widened => rules.widened.unwrap_or(fail_unless(is_decided || unites)),
+            Self::Retyped => rules
+                .retyped
+                .unwrap_or_else(|| fail_unless_found(is_decided)),
+            Self::Widened => rules
+                .widened
+                .unwrap_or_else(|| fail_unless_found(is_decided || unites)),
         }
     }
 }
@@ -240,9 +253,12 @@ const NOT_OF_COLUMNS: [&str; 4] = [
     "home.on_invalid",
 ];
 
+/// What a home of files says besides which columns they have.
+const NOT_OF_FILES: [&str; 3] = ["path", "batch_size", "on_mismatch"];
+
 /// The digest of what says which columns a flow's home has: where it is, and how it is read. What
 /// hygge makes of it, and its versions, are not in it.
-pub(super) fn home_digest(context: &PlanContext, flow: &Flow) -> Fingerprint {
+pub(super) fn home_digest(root: &Path, flow: &Flow) -> Fingerprint {
     let mut writer = KeyWriter::new(KeyKind::Schema);
     writer.text("home").text(flow.home.kind());
     match flow.home.source() {
@@ -263,13 +279,12 @@ pub(super) fn home_digest(context: &PlanContext, flow: &Flow) -> Fingerprint {
         }
         Source::Files(files) => {
             // A project that is moved has the same homes.
-            let root = &context.project.root;
             let place = files.location().local_path();
             let below = place.and_then(|path| path.strip_prefix(root).ok());
-            let place = below.or(place).unwrap_or(std::path::Path::new(""));
+            let place = below.or(place).unwrap_or(Path::new(""));
             writer.text(&place.to_string_lossy());
             for (name, value) in flow.home.settings() {
-                if name != "path" && name != "batch_size" {
+                if !NOT_OF_FILES.contains(&name) {
                     writer.text(name).text(&value.to_string());
                 }
             }

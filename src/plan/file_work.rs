@@ -18,6 +18,8 @@ use crate::format::{
 /// Files that parts are made from.
 #[derive(Clone, Debug)]
 pub struct FileWork {
+    /// Their format.
+    pub format: Arc<dyn Format>,
     /// The files.
     pub files: Vec<Input>,
     /// What is in each of them.
@@ -66,8 +68,9 @@ impl InspectedFiles {
 
 impl FileWork {
     /// Files that pass as they are, as long as nothing else is decided.
-    pub(super) fn new(files: Vec<Input>, layouts: Vec<Layout>) -> Self {
+    pub(super) fn new(format: Arc<dyn Format>, files: Vec<Input>, layouts: Vec<Layout>) -> Self {
         Self {
+            format,
             files,
             layouts,
             transfer: TransferMode::Undecoded,
@@ -142,12 +145,12 @@ impl FileWork {
     }
 
     /// The columns of the first file, as they come to the flow's store; `None` without a file.
-    pub(super) fn first_columns(&self, format: &dyn Format) -> Result<Option<ArrowSchema>> {
+    pub(super) fn first_columns(&self) -> Result<Option<ArrowSchema>> {
         let Some(first) = self.files.first() else {
             return Ok(None);
         };
         Ok(Some(flow_schema(
-            format,
+            self.format.as_ref(),
             first.open()?,
             self.projection(0),
         )?))

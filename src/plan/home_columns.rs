@@ -9,6 +9,7 @@ use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use super::compare::first_names;
 use super::folder_values::{FolderColumn, FolderNames, FolderValues};
 use super::home_files::HomeFiles;
+use super::inferred_types::with_types_digest;
 use super::united_columns::{self, FileKinds, UnitedColumns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
@@ -38,6 +39,8 @@ pub(super) struct HomeColumns {
     pub(super) absent: Vec<String>,
     /// Columns that files have and the flow has not, with the first file of each.
     pub(super) dropped: Vec<(String, usize)>,
+    /// True where types of columns were found in values.
+    are_inferred: bool,
 }
 
 /// What is recorded of the columns of the set that a flow goes on from.
@@ -88,6 +91,22 @@ impl HomeColumns {
     /// # Errors
     /// Files differ in their columns, or other programs say which of the files count.
     pub(super) fn new(
+        home: &dyn Home,
+        files: &HomeFiles<'_>,
+        recorded: &RecordedTypes,
+        upstream: Option<&PublishedSet>,
+    ) -> Result<Self> {
+        let columns = Self::of_files(home, files, recorded, upstream)?;
+        let digest = |own| with_types_digest(own, files.format);
+        let digest = columns.digest.map(digest);
+        Ok(Self {
+            are_inferred: digest != columns.digest,
+            digest,
+            ..columns
+        })
+    }
+
+    fn of_files(
         home: &dyn Home,
         files: &HomeFiles<'_>,
         recorded: &RecordedTypes,
@@ -162,6 +181,7 @@ impl HomeColumns {
             absent: united.absent,
             dropped: united.dropped,
             united: Some(united.schema),
+            are_inferred: false,
         }
     }
 
@@ -204,7 +224,7 @@ impl HomeColumns {
 
     /// True where a digest of a schema is that of these columns, which files may store otherwise.
     pub(super) fn have_schema(&self, schema: &Fingerprint, layouts: &[Layout]) -> bool {
-        if self.folder_columns.is_empty() && self.united.is_none() {
+        if self.folder_columns.is_empty() && self.united.is_none() && !self.are_inferred {
             layouts.iter().any(|layout| layout.has_schema(schema))
         } else {
             self.digest == Some(*schema)

@@ -6,9 +6,10 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::probe::Input;
 use crate::cache::Cache;
-use crate::cache::index::layout_key;
+use crate::cache::index::{facts_key, layout_key};
 use crate::error::{Result, catch_panic};
 use crate::fingerprint::Fingerprint;
+use crate::format::inference::{FactsOf, FileFacts};
 use crate::format::{Format, Layout};
 
 /// The layouts of files.
@@ -17,6 +18,8 @@ pub(super) struct LayoutCache {
     known: HashMap<Fingerprint, Layout>,
     /// Those that the index does not have yet.
     new: Vec<(Fingerprint, Layout)>,
+    facts: HashMap<Fingerprint, FileFacts>,
+    new_facts: Vec<(Fingerprint, FileFacts)>,
 }
 
 impl LayoutCache {
@@ -62,9 +65,54 @@ impl LayoutCache {
             .collect())
     }
 
+    /// What the values of files could be: of their beginnings, unless more is known of them.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) async fn facts(
+        &mut self,
+        cache: &Cache,
+        (format, of): (&dyn Format, FactsOf),
+        files: &[Input],
+    ) -> Result<Vec<FileFacts>> {
+        let key = |file: &Input| facts_key(format, &file.digest);
+        let is_enough = |facts: &FileFacts| facts.is_whole || of == FactsOf::Beginning;
+        let unknown: Vec<Fingerprint> = files
+            .iter()
+            .map(key)
+            .filter(|key| !self.facts.contains_key(key))
+            .collect();
+        self.facts.extend(cache.index.facts(&unknown).await?);
+        let is_missing = |file: &&Input| !self.facts.get(&key(file)).is_some_and(is_enough);
+        let missing: BTreeMap<Fingerprint, &Input> = files
+            .iter()
+            .filter(is_missing)
+            .map(|file| (key(file), file))
+            .collect();
+        let look = |file: &Input| -> Result<FileFacts> {
+            let opened = file.open()?;
+            let facts = format.reader().facts(&opened, of)?;
+            file.check_unchanged(&opened)?;
+            Ok(facts)
+        };
+        let found = missing
+            .into_par_iter()
+            .map(|(key, file)| Ok((key, catch_panic(|| look(file)).flatten()?)))
+            .collect::<Result<Vec<_>>>()?;
+        self.facts.extend(found.iter().cloned());
+        self.new_facts.extend(found);
+        let known = files.iter().filter_map(|file| self.facts.get(&key(file)));
+        Ok(known.cloned().collect())
+    }
+
     /// Those that should be remembered.
     pub(super) fn take_new(&mut self) -> Vec<(Fingerprint, Layout)> {
         std::mem::take(&mut self.new)
+    }
+
+    /// The facts that should be remembered.
+    pub(super) fn take_new_facts(&mut self) -> Vec<(Fingerprint, FileFacts)> {
+        std::mem::take(&mut self.new_facts)
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Planner {
     pub(super) parts: PartFinder,
     pub(super) layouts: LayoutCache,
     pub(super) losses: EntityLosses,
+    /// The flows of whose files all values are looked at.
+    looks_at_all: HashSet<FlowName>,
 }
 
 impl Planner {
@@ -81,6 +83,7 @@ impl Planner {
             parts: PartFinder::default(),
             layouts: LayoutCache::default(),
             losses: EntityLosses::default(),
+            looks_at_all: HashSet::new(),
         };
         planner.find_known_stores()?;
         planner.observe_changed(&names).await?;
@@ -130,7 +133,14 @@ impl Planner {
             tables: &self.tables,
             parts: &mut self.parts,
             layouts: &mut self.layouts,
+            looks_at_all: &self.looks_at_all,
         }
+    }
+
+    /// From now on all values of a flow's files say which types its columns have; false where they
+    /// did before.
+    pub fn look_at_all(&mut self, flow: &FlowName) -> bool {
+        self.looks_at_all.insert(flow.clone())
     }
 
     /// Looks at flows anew, and at what they hold.
@@ -318,6 +328,7 @@ impl Planner {
     pub fn take_changes(&mut self) -> IndexChanges {
         let mut changes = self.flows.index_cache.take_changes();
         changes.layouts = self.layouts.take_new();
+        changes.facts = self.layouts.take_new_facts();
         changes
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::append::{self, AppendError};
 use super::context::PlanContext;
@@ -14,6 +15,7 @@ use super::file_work::FileWork;
 use super::flow_states::FlowStates;
 use super::home_columns::{HomeColumns, RecordedTypes};
 use super::home_files::HomeFiles;
+use super::inferred_types::{KnownTypes, describe_types, format_with_types, with_types_digest};
 use super::input_checks::packing_remarks;
 use super::layout_cache::LayoutCache;
 use super::output_columns::{check_stays_alike, output_columns, shaped_projections};
@@ -33,6 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
 use crate::format::canonical_schema;
+use crate::format::inference::FactsOf;
 use crate::format::projection::Projection;
 use crate::format::{Format, Layout, OutputSpec};
 use crate::home::{FileSchema, RecordedColumn};
@@ -60,6 +63,8 @@ pub(super) struct Preparer<'a> {
     pub(super) tables: &'a TableStates,
     pub(super) parts: &'a mut PartFinder,
     pub(super) layouts: &'a mut LayoutCache,
+    /// The flows of whose files all values are looked at.
+    pub(super) looks_at_all: &'a HashSet<FlowName>,
 }
 
 impl Preparer<'_> {
@@ -95,14 +100,14 @@ impl Preparer<'_> {
                     .await?
             }
             _ => {
-                self.file_flow_work(flow, key, &state, format.as_ref())
+                self.file_flow_work(flow, key, &state, format.clone())
                     .await?
             }
         };
         let store = self.context.project.store_id(flow);
-        let remarks = check_table_columns(flow, store, format.as_ref(), &work)?;
+        let remarks = check_table_columns(flow, store, &work)?;
         work.remarks.extend(remarks);
-        work.home = Some(drift::home_digest(self.context, flow));
+        work.home = Some(drift::home_digest(self.context.project.root(), flow));
         let before = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let changed = drift::check_drift(self.context, flow, &work, before)?;
         work.warnings.extend(changed);
@@ -119,13 +124,15 @@ impl Preparer<'_> {
         flow: &Flow,
         key: &FlowKey,
         state: &StoreState,
-        format: &dyn Format,
+        format: Arc<dyn Format>,
     ) -> Result<FlowWork> {
         let target = flow.store.output_spec();
         let scope = self.build_scope(flow, state).await?;
         let cache = &self.context.cache;
-        let layouts = self.layouts.layouts(cache, format, &scope.files).await?;
-        let files = FileWork::new(scope.files, layouts);
+        let layouts = self
+            .layouts
+            .layouts(cache, format.as_ref(), &scope.files)
+            .await?;
         let mut parts = scope.retained;
         let latest = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         if self.context.request.forgets_schema(&flow.name) && !parts.is_empty() {
@@ -138,6 +145,21 @@ impl Preparer<'_> {
             append::check_same_folders(published, key)?;
         }
         let latest = latest.filter(|_| !self.context.request.forgets_schema(&flow.name));
+        let format = if format.infers_types() {
+            let known = KnownTypes {
+                published: latest.filter(|latest| {
+                    let home = drift::home_digest(self.context.project.root(), flow);
+                    !parts.is_empty() || latest.home.is_none_or(|before| before == home)
+                }),
+                are_final: !parts.is_empty(),
+            };
+            self.typed_format(flow, &format, &scope.files, known)
+                .await?
+        } else {
+            format
+        };
+        let files = FileWork::new(format.clone(), scope.files, layouts);
+        let format = format.as_ref();
         let recorded_types = self.recorded_types(flow, latest, &parts)?;
         let upstream = flow.upstream().map(FlowName::from);
         let upstream =
@@ -195,7 +217,8 @@ impl Preparer<'_> {
             }
         };
         check_stays_alike(&set_columns, latest, &parts, &files)?;
-        let mut new = new_parts(&files, &key.recipe_digest(), &target);
+        let recipe = with_types_digest(key.recipe_digest(), format);
+        let mut new = new_parts(&files, &recipe, &target);
         let has_folders = target.partition_by.is_some();
         if self.context.request.is_forced(&flow.name) {
         } else if has_folders {
@@ -234,6 +257,24 @@ impl Preparer<'_> {
             files.check_decodable(&work.parts, format, &target)?;
         }
         Ok(work)
+    }
+
+    /// The format of files whose values say their types, with those.
+    async fn typed_format(
+        &mut self,
+        flow: &Flow,
+        format: &Arc<dyn Format>,
+        files: &[Input],
+        known: KnownTypes<'_>,
+    ) -> Result<Arc<dyn Format>> {
+        let of = if self.looks_at_all.contains(&flow.name) {
+            FactsOf::All
+        } else {
+            FactsOf::Beginning
+        };
+        let cache = &self.context.cache;
+        let facts = self.layouts.facts(cache, (format.as_ref(), of), files);
+        Ok(format_with_types(flow, format, &facts.await?, known))
     }
 
     /// What is recorded of the columns of the set that is gone on from; of parts that stay, and do
@@ -458,6 +499,7 @@ fn file_remarks(
     if let Some(files) = flow.home.as_files().filter(|_| state.receipt.is_none()) {
         remarks.extend(files.describe_unread_files()?);
         remarks.extend(columns.remarks(flow.home.as_ref()));
+        remarks.extend(describe_types(format));
     }
     Ok(remarks)
 }

@@ -7,7 +7,6 @@ use super::work::{FlowWork, WorkSource};
 use crate::connection::run_with_timeout;
 use crate::error::{Error, Result, Retry};
 use crate::flow::Flow;
-use crate::format::Format;
 use crate::store::StoreId;
 
 /// Has a flow's table judge the columns that come, by their types alone; gives what is to be known
@@ -18,7 +17,6 @@ use crate::store::StoreId;
 pub(super) fn check_table_columns(
     flow: &Flow,
     store: &StoreId,
-    format: &dyn Format,
     work: &FlowWork,
 ) -> Result<Vec<String>> {
     if flow.store.capabilities().parts_readable {
@@ -26,7 +24,7 @@ pub(super) fn check_table_columns(
     }
     let columns = match &work.source {
         WorkSource::Table(table) => Some(table.output_columns()?),
-        WorkSource::Files(work) => work.first_columns(format)?,
+        WorkSource::Files(work) => work.first_columns()?,
         WorkSource::AtHand => None,
     };
     let Some(columns) = columns else {

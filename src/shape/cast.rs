@@ -82,6 +82,24 @@ pub(crate) fn cast_texts(
     cast(texts, to).map_err(|error| (error.row, error.describe(to)))
 }
 
+/// True for a text that [`cast_texts`] makes a value of a type.
+pub(crate) fn is_text_of(text: &str, to: &ArrowDataType) -> bool {
+    use ArrowDataType as T;
+    let number = || ExactNumber::parse(text);
+    match to {
+        T::Int64 => number().and_then(whole::<i64>).is_some(),
+        T::Float64 => {
+            let is_word = matches!(text, "NaN" | "Infinity" | "-Infinity");
+            let value = || number().and_then(|exact| float_of(exact, true, true));
+            is_word || value().is_some()
+        }
+        _ => {
+            let texts = Utf8ViewArray::from_slice([Some(text)]);
+            cast_texts(&texts, to).is_ok()
+        }
+    }
+}
+
 /// The same values as an array of another type.
 ///
 /// # Errors
@@ -277,19 +295,33 @@ fn floats<T: NativeType + Into<f64>>(array: &dyn Array) -> Option<Vec<Option<f64
     Some(found.iter().map(value).collect())
 }
 
-/// The float that is this number; of a text, also the one whose shortest digits it has.
+/// The float that is this number; of a text, also the one that is written so with as many digits.
 fn float_of(exact: ExactNumber, is_wide: bool, is_text: bool) -> Option<f64> {
+    /// So many digits stay what they are in floats of 64 and of 32 bits.
+    const SAFE: [(u128, i32); 2] = [(1_000_000_000_000_000, 290), (1_000_000, 30)];
     let text = exact.scientific();
-    let (value, digits) = if is_wide {
+    let (safe, largest) = if is_wide { SAFE[0] } else { SAFE[1] };
+    let is_safe = exact.value.unsigned_abs() < safe && exact.scale.abs() < largest;
+    let digits = exact.significant_digits().saturating_sub(1);
+    let (value, shortest, rounded) = if is_wide {
         let value: f64 = text.parse().ok()?;
-        (value, format!("{value:e}"))
+        if is_text && is_safe {
+            return Some(value);
+        }
+        (value, format!("{value:e}"), format!("{value:.digits$e}"))
     } else {
         let value: f32 = text.parse().ok()?;
-        (f64::from(value), format!("{value:e}"))
+        if is_text && is_safe {
+            return Some(value.into());
+        }
+        let written = (format!("{value:e}"), format!("{value:.digits$e}"));
+        (f64::from(value), written.0, written.1)
     };
-    let is_exact = ExactNumber::from_float(value, &digits).is_some_and(|back| back.is(exact));
-    let is_shortest = || ExactNumber::parse(&digits).is_some_and(|back| back.is(exact));
-    (value.is_finite() && (is_exact || is_text && is_shortest())).then_some(value)
+    let is_exact = ExactNumber::from_float(value, &shortest).is_some_and(|back| back.is(exact));
+    let is_written = |text: &str| ExactNumber::parse(text).is_some_and(|back| back.is(exact));
+    // Where two such texts are as near, programs write either.
+    let is_text_of = || is_text && (is_written(&shortest) || is_written(&rounded));
+    (value.is_finite() && (is_exact || is_text_of())).then_some(value)
 }
 
 fn to_boolean(array: &dyn Array) -> Result<Box<dyn Array>, CastError> {

@@ -124,6 +124,17 @@ impl ExactNumber {
         plain(self) == plain(other)
     }
 
+    /// How many digits it has from the first to the last that is no zero.
+    pub(super) fn significant_digits(self) -> usize {
+        let mut value = self.value.unsigned_abs();
+        while value != 0 && value.is_multiple_of(10) {
+            value /= 10;
+        }
+        value
+            .checked_ilog10()
+            .map_or(1, |digits| digits as usize + 1)
+    }
+
     /// The digits with an exponent.
     pub(super) fn scientific(self) -> String {
         format!("{}e{}", self.value, -self.scale)

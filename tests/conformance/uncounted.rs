@@ -186,7 +186,7 @@ impl Bench {
     }
 
     /// The same work where `home` is the format of the files.
-    fn work(&self, home: &dyn Format) -> FlowWork {
+    fn work(&self, home: &Uncounted) -> FlowWork {
         let target = self.flow.store.output_spec();
         let inspect = |file: &Input| {
             let opened = OpenFile::new(&file.location).expect("a file");
@@ -213,6 +213,7 @@ impl Bench {
             ..self.counted.parts[0].clone()
         };
         let source = FileWork {
+            format: Arc::new(home.clone()),
             layouts,
             transfer,
             ..counted.clone()
@@ -225,12 +226,11 @@ impl Bench {
     }
 
     /// Makes all parts, each by its key.
-    fn make(&self, work: &FlowWork, home: &Uncounted) -> Result<Keyed, Error> {
+    fn make(&self, work: &FlowWork) -> Result<Keyed, Error> {
         let part = |number: usize| PartTask {
             flow: self.flow.clone(),
             work: Arc::new(work.clone()),
             number,
-            input_format: Arc::new(home.clone()),
             cache: self.planner.context.cache.clone(),
             config: self.planner.context.project.config_path(),
             interrupted: CancellationToken::new(),
@@ -301,7 +301,7 @@ fn a_file_that_does_not_say_its_rows_is_one_part_with_all_of_them() {
                 (None, None),
                 "{what}"
             );
-            let made = bench.make(&work, &home);
+            let made = bench.make(&work);
             let made = made.unwrap_or_else(|error| panic!("{what}: {error}"));
             let rows: Vec<u64> = made
                 .iter()
@@ -319,7 +319,7 @@ fn a_file_that_does_not_say_its_rows_is_one_part_with_all_of_them() {
                 work.files().expect(what),
                 work.parts.iter().collect::<Vec<_>>(),
             );
-            let job = JobSpec::for_files(files, &parts, &home, &bench.flow.store.output_spec());
+            let job = JobSpec::for_files(files, &parts, &bench.flow.store.output_spec());
             let text = serde_json::to_string(&job).expect("JSON");
             let again = serde_json::to_string(&JobSpec::read(&text).expect(what)).expect("JSON");
             assert!(
@@ -339,7 +339,7 @@ fn rows_that_were_read_and_not_written_are_an_error() {
             id: "uncounted",
             surplus: 1,
         };
-        let made = bench.make(&bench.work(&home), &home);
+        let made = bench.make(&bench.work(&home));
         let error = made.expect_err(what).to_string();
         assert_eq!(error, "8 rows were read, and 7 written", "{what}");
     });
@@ -357,7 +357,7 @@ fn too_many_rows_that_would_vanish_are_noticed_once_the_parts_are_made() {
         };
         let mut work = bench.work(&home);
         work.parts.truncate(2);
-        let made = bench.make(&work, &home).expect(what);
+        let made = bench.make(&work).expect(what);
         let error = bench
             .assemble(&work, &made, false)
             .expect_err(what)

@@ -12,6 +12,7 @@ use crate::config::table_patterns::TableSource;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::Layout;
+use crate::format::inference::FileFacts;
 use crate::store::StoreId;
 
 /// Changes that are written together.
@@ -21,6 +22,8 @@ pub struct IndexChanges {
     pub parts: Vec<(Fingerprint, PartRecord)>,
     /// Layouts by [`layout_key`].
     pub layouts: Vec<(Fingerprint, Layout)>,
+    /// What the values of files could be, by [`facts_key`](super::facts_key): beside their layouts.
+    pub facts: Vec<(Fingerprint, FileFacts)>,
     /// Receipts by store; `None` forgets one.
     pub receipts: Vec<(StoreId, Option<IndexedReceipt>)>,
     /// Memos by folder.
@@ -43,6 +46,7 @@ impl IndexChanges {
     pub fn is_empty(&self) -> bool {
         let records = self.parts.is_empty()
             && self.layouts.is_empty()
+            && self.facts.is_empty()
             && self.receipts.is_empty()
             && self.memos.is_empty();
         records
@@ -57,6 +61,7 @@ impl IndexChanges {
     pub fn append(&mut self, mut other: Self) {
         self.parts.append(&mut other.parts);
         self.layouts.append(&mut other.layouts);
+        self.facts.append(&mut other.facts);
         self.receipts.append(&mut other.receipts);
         self.memos.append(&mut other.memos);
         self.stat_digests.append(&mut other.stat_digests);
@@ -85,10 +90,18 @@ pub(super) fn sql_writes(batch: &IndexChanges) -> Vec<SqlWrite> {
             vec![part.as_bytes().to_vec(), encode(record)],
         );
     }
-    for (layout, record) in &batch.layouts {
+    let layouts = batch
+        .layouts
+        .iter()
+        .map(|(key, record)| (key, encode(record)));
+    let facts = batch
+        .facts
+        .iter()
+        .map(|(key, record)| (key, encode(record)));
+    for (key, record) in layouts.chain(facts) {
         put(
             "INSERT OR REPLACE INTO layout VALUES (?, ?)",
-            vec![layout.as_bytes().to_vec(), encode(record)],
+            vec![key.as_bytes().to_vec(), record],
         );
     }
     for (store, record) in &batch.receipts {

@@ -91,6 +91,12 @@ impl<'r> Announcer<'r> {
         });
     }
 
+    /// A type that was found in the first rows of files does not hold.
+    pub(super) fn looking_at_all(&mut self, flow: &FlowName, error: &Error) {
+        let text = format!("{error}: all values are looked at now, and parts are made again");
+        self.remarks(flow, vec![text]);
+    }
+
     /// A part was made.
     pub(super) fn part_made(&mut self, flow: &FlowName, record: &PartRecord) {
         (self.on_event)(Event::PartMade {

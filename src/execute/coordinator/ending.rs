@@ -57,6 +57,10 @@ impl Coordinator<'_> {
         if self.retry_later(flow, &running.planned, &error) {
             return;
         }
+        if error.retry() == Retry::LookAtAll && self.planner.look_at_all(flow) {
+            self.announcer.looking_at_all(flow, &error);
+            return self.requeue(&running.planned);
+        }
         if self.should_retry_conflict(flow, &error) {
             return self.requeue(&running.planned);
         }

@@ -82,7 +82,6 @@ impl Coordinator<'_> {
         let part = PartTask {
             work: running.work.clone(),
             number,
-            input_format: self.planner.context.project.input_format(&described),
             flow: described,
             cache: self.planner.context.cache.clone(),
             config: self.planner.context.project.config_path(),

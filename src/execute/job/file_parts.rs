@@ -93,12 +93,7 @@ impl TransferSpec {
 
 impl FileParts {
     /// Parts of a flow that are made of files: these of its work.
-    pub(super) fn new(
-        work: &FileWork,
-        parts: &[&PlannedPart],
-        home: &dyn Format,
-        target: &OutputSpec,
-    ) -> Self {
+    pub(super) fn new(work: &FileWork, parts: &[&PlannedPart], target: &OutputSpec) -> Self {
         let pieces = parts.iter().flat_map(|part| &part.slice.pieces);
         // Only the files that it needs stand in a job; a part without rows has the columns of the
         // first.
@@ -124,7 +119,7 @@ impl FileParts {
             projection: work.projection(number).cloned(),
         };
         Self {
-            home: FormatSpec::new(home),
+            home: FormatSpec::new(work.format.as_ref()),
             target: TargetSpec::new(target),
             files: files.iter().copied().map(file).collect(),
             parts: parts.iter().map(part).collect(),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::error::JobError;
 use crate::flow::factory;
+use crate::format::inference::InferredTypes;
 use crate::format::{Compression, Format, OutputSpec, PartitionBy};
 
 /// A format, by its name and its options.
@@ -17,6 +18,9 @@ pub(super) struct FormatSpec {
     version: u32,
     made_version: u32,
     settings: Value,
+    /// Types that were found for columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inferred: Option<InferredTypes>,
 }
 
 /// What parts are to be.
@@ -45,12 +49,17 @@ impl FormatSpec {
             version,
             made_version,
             settings: serde_json::json!(format.settings()),
+            inferred: format.inferred().cloned(),
         }
     }
 
     /// The format, where this hygge makes the same of it.
     pub(super) fn format(&self) -> Result<Arc<dyn Format>, JobError> {
         let made = factory::format_from_settings(&self.id, &self.settings);
+        let made = made.and_then(|format| match &self.inferred {
+            None => Some(format),
+            Some(types) => format.with_inferred(Arc::new(types.clone())),
+        });
         made.filter(|format| {
             (format.version(), format.output_version()) == (self.version, self.made_version)
         })

@@ -6,11 +6,12 @@ use polars_arrow::array::{Array, MutableBinaryViewArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
+use super::facts::is_plain;
 use super::records::{Record, RecordReader};
-use super::values::ValueForms;
 use super::{Csv, of_line, of_record};
 use crate::format::batch::{RecordBatch, VIEW_BYTES};
 use crate::format::canonical_schema::type_name;
+use crate::format::inference::Guess;
 use crate::format::{FormatError, OpenFile, PartPieces, Reader};
 use crate::shape::cast_texts;
 use crate::threads::read_ahead;
@@ -96,7 +97,7 @@ impl<'f> Batches<'f> {
             let read = fields.zip(&self.is_read).filter(|(_, is_read)| **is_read);
             for (column, ((value, is_quoted), _)) in columns.iter_mut().zip(read) {
                 bytes += value.len() + VIEW_BYTES;
-                let is_null = !is_quoted && self.is_null(value);
+                let is_null = !is_quoted && self.csv.options.is_null(value);
                 column.push((!is_null).then_some(value));
             }
             lines.push(self.record.line);
@@ -104,33 +105,32 @@ impl<'f> Batches<'f> {
         if lines.is_empty() {
             return Ok(None);
         }
-        let forms = &self.csv.options.forms;
         let fields: Vec<&Field> = self.schema.iter_values().collect();
         let arrays = columns.into_par_iter().zip(fields).map(|(texts, field)| {
-            let (name, dtype) = (&field.name, &field.dtype);
-            typed(forms, &texts.freeze(), (name, dtype), &lines)
+            typed(self.csv, &texts.freeze(), field)
+                .map_err(|wrong| (lines.get(wrong.row).copied().unwrap_or_default(), wrong))
         });
         // The error of the first line.
-        let arrays: Vec<Result<_, (u64, String)>> = arrays.collect();
+        let arrays: Vec<Result<_, (u64, WrongText)>> = arrays.collect();
         let wrong = arrays.iter().filter_map(|array| array.as_ref().err());
-        if let Some((line, reason)) = wrong.min_by_key(|(line, _)| *line) {
-            return Err(of_line(source, *line, reason.clone()));
+        if let Some((line, WrongText { column, reason, .. })) = wrong.min_by_key(|(line, _)| *line)
+        {
+            return Err(match self.csv.inferred_type(column) {
+                None => of_line(source, *line, format!("column {column}: {reason}")),
+                Some(found) => FormatError::InferredType {
+                    path: source.path.clone(),
+                    line: *line,
+                    column: column.clone(),
+                    reason: reason.clone(),
+                    is_final: found.guess == Guess::Final,
+                },
+            });
         }
         let arrays = arrays.into_iter().flatten().collect();
         let batch = RecordBatch::try_new(lines.len(), self.schema.clone(), arrays);
         batch
             .map(Some)
             .map_err(|error| FormatError::Encode(error.to_string()))
-    }
-
-    fn is_null(&self, value: &str) -> bool {
-        value.is_empty()
-            || self
-                .csv
-                .options
-                .null_values
-                .iter()
-                .any(|null| null == value)
     }
 
     fn check_width(&self) -> Result<(), FormatError> {
@@ -147,38 +147,71 @@ impl<'f> Batches<'f> {
     }
 }
 
-/// Texts as values of a type; where one is none, its line and what is wrong with it.
-fn typed(
-    forms: &ValueForms,
-    texts: &Utf8ViewArray,
-    (name, dtype): (&str, &ArrowDataType),
-    lines: &[u64],
-) -> Result<Box<dyn Array>, (u64, String)> {
+/// A text that is no value of its column's type.
+struct WrongText {
+    row: usize,
+    column: String,
+    reason: String,
+}
+
+/// Texts as values of the type of their column.
+fn typed(csv: &Csv, texts: &Utf8ViewArray, field: &Field) -> Result<Box<dyn Array>, WrongText> {
+    let (dtype, options) = (&field.dtype, &csv.options);
+    let inferred = csv.inferred_type(&field.name);
+    let has_value = || texts.iter().position(|text| text.is_some());
     if *dtype == ArrowDataType::Utf8View {
-        return Ok(texts.clone().boxed());
+        let is_open = inferred.is_some_and(|found| found.guess == Guess::NoValue);
+        return match is_open.then(has_value).flatten() {
+            None => Ok(texts.clone().boxed()),
+            Some(row) => Err(WrongText {
+                row,
+                column: field.name.to_string(),
+                reason: format!("'{}' is its first value", texts.value(row)),
+            }),
+        };
     }
-    let at_line = |row: usize, reason: String| {
-        let line = lines.get(row).copied().unwrap_or_default();
-        (line, format!("column {name}: {reason}"))
+    let wrong = |row: usize, reason: String| WrongText {
+        row,
+        column: field.name.to_string(),
+        reason,
     };
-    if !forms.concern(dtype) {
-        return cast_texts(texts, dtype).map_err(|(row, reason)| at_line(row, reason));
+    let is_inferred = inferred.is_some();
+    let is_own_form = options.forms.concern(dtype);
+    let is_none = |row: usize| {
+        let text = texts.get(row).unwrap_or_default();
+        let said = if is_own_form {
+            " as the home says it is written"
+        } else {
+            ""
+        };
+        wrong(row, format!("'{text}' is no {}{said}", type_name(dtype)))
+    };
+    // A quoted text that says null is no value of any other type than text.
+    let says_null = |text: Option<&str>| text.is_some_and(|text| options.is_null(text));
+    let checked = |row: usize, text: &str| {
+        let is_plain = !is_inferred || is_plain(text, dtype);
+        if is_plain { Ok(()) } else { Err(is_none(row)) }
+    };
+    if !is_own_form && !texts.iter().any(says_null) {
+        for (row, text) in texts.iter().enumerate() {
+            text.map_or(Ok(()), |text| checked(row, text))?;
+        }
+        return cast_texts(texts, dtype).map_err(|(row, reason)| wrong(row, reason));
     }
-    let is_none = |text: &str| {
-        format!(
-            "'{text}' is no {} as the home says it is written",
-            type_name(dtype)
-        )
-    };
     let mut plain = MutableBinaryViewArray::<str>::with_capacity(texts.len());
     for (row, text) in texts.iter().enumerate() {
-        let Some(text) = text else {
+        let Some(text) = text.filter(|text| !options.is_null(text)) else {
             plain.push_null();
             continue;
         };
-        let found = forms.plain(text, dtype);
-        plain.push(Some(found.ok_or_else(|| at_line(row, is_none(text)))?));
+        let found = if is_own_form {
+            options.forms.plain(text, dtype)
+        } else {
+            Some(text.into())
+        };
+        let found = found.ok_or_else(|| is_none(row))?;
+        checked(row, &found)?;
+        plain.push(Some(found));
     }
-    cast_texts(&plain.freeze(), dtype)
-        .map_err(|(row, _)| at_line(row, is_none(texts.get(row).unwrap_or_default())))
+    cast_texts(&plain.freeze(), dtype).map_err(|(row, _)| is_none(row))
 }

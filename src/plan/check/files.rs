@@ -3,17 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::FlowChecker;
 use crate::error::Result;
 use crate::flow::Flow;
+use crate::format::inference::FactsOf;
 use crate::format::{Format, Layout, OpenFile, TransferMode, check_recodable, flow_schema};
 use crate::home::{FileSchema, Listing};
+use crate::plan::drift::home_digest;
 use crate::plan::folder_choice::list_files;
 use crate::plan::home_columns::{HomeColumns, RecordedTypes};
 use crate::plan::home_files::HomeFiles;
+use crate::plan::inferred_types::{KnownTypes, format_with_types};
 use crate::plan::input_checks::packing_remarks;
 use crate::plan::slice;
 use crate::plan::work::duplicate_name_error;
@@ -60,13 +64,14 @@ pub(super) fn check_upstream_files(look: &FlowChecker<'_>) -> Result<()> {
     if look.input_format(first).id() != look.format.id() {
         return Ok(());
     }
-    if let TransferMode::Decoded { .. } = TransferMode::new(look.format, &known, &target)? {
+    let format = look.format.as_ref();
+    if let TransferMode::Decoded { .. } = TransferMode::new(format, &known, &target)? {
         listing
             .files
             .par_iter()
             .map(|file| {
                 let file = open_listed(&listing, &file.name)?;
-                Ok(check_recodable(look.format, &file, None, &target)?)
+                Ok(check_recodable(format, &file, None, &target)?)
             })
             .collect::<Result<()>>()?;
     }
@@ -80,10 +85,41 @@ pub(super) fn home_files(look: &FlowChecker<'_>, flow: &Flow) -> Option<(Listing
     let layouts = listing
         .files
         .par_iter()
-        .map(|file| inspect(format, &listing, &file.name))
+        .map(|file| inspect(format.as_ref(), &listing, &file.name))
         .collect::<Result<Vec<_>>>()
         .ok()?;
     Some((listing, layouts))
+}
+
+/// The format of a flow's files, with the types that their first rows, and what its store says of
+/// the last ones, give columns.
+pub(super) fn typed_format(
+    look: &FlowChecker<'_>,
+    (flow, store): (&Flow, Option<&StoreId>),
+    listing: &Listing,
+) -> Result<Arc<dyn Format>> {
+    let format = look.input_format(flow);
+    if !format.infers_types() {
+        return Ok(format.clone());
+    }
+    let facts = listing.files.par_iter().map(|file| {
+        let opened = open_listed(listing, &file.name)?;
+        Ok(format.reader().facts(&opened, FactsOf::Beginning)?)
+    });
+    let facts = facts.collect::<Result<Vec<_>>>()?;
+    let receipt = match store {
+        Some(store) => flow.store.open(store)?.receipt()?,
+        None => None,
+    };
+    let stays = flow.mode.appends() && receipt.is_some();
+    let published = receipt.as_ref().and_then(|receipt| receipt.latest());
+    let home = home_digest(look.root, flow);
+    let known = KnownTypes {
+        published: published
+            .filter(|latest| stays || latest.home.is_none_or(|before| before == home)),
+        are_final: stays,
+    };
+    Ok(format_with_types(flow, format, &facts, known))
 }
 
 pub(super) fn open_listed(listing: &Listing, name: &str) -> Result<OpenFile> {

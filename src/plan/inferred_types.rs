@@ -1,0 +1,74 @@
+//! Types of columns that files do not say: those that are recorded, and what all values are of others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use polars_arrow::datatypes::ArrowDataType;
+
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::flow::Flow;
+use crate::format::Format;
+use crate::format::canonical_schema::{type_from_name, type_name};
+use crate::format::inference::{FileFacts, JoinedFacts};
+use crate::store::receipt::PublishedSet;
+
+/// How many columns are named.
+const SHOWN_COLUMNS: usize = 8;
+
+/// What is recorded of the types of a flow's columns.
+#[derive(Clone, Copy)]
+pub(super) struct KnownTypes<'a> {
+    /// The set that is gone on from, where it was made of the same home.
+    pub(super) published: Option<&'a PublishedSet>,
+    /// True where parts of it stay, whose columns have these types.
+    pub(super) are_final: bool,
+}
+
+/// The format of a flow's files, where their columns have types that are known or found.
+pub(super) fn format_with_types(
+    flow: &Flow,
+    format: &Arc<dyn Format>,
+    facts: &[FileFacts],
+    known: KnownTypes<'_>,
+) -> Arc<dyn Format> {
+    let recorded = known.published.map_or(&[][..], PublishedSet::home_columns);
+    let recorded: BTreeMap<&str, ArrowDataType> = recorded
+        .iter()
+        .filter_map(|column| Some((column.name.as_str(), type_from_name(&column.target_type)?)))
+        .collect();
+    let files = flow.home.as_files();
+    let may_widen = !known.are_final && files.is_some_and(|files| files.widens_types());
+    let types = JoinedFacts::new(facts).types(&|name| recorded.get(name).cloned(), may_widen);
+    format
+        .with_inferred(Arc::new(types))
+        .unwrap_or_else(|| format.clone())
+}
+
+/// A digest of what decides parts, and of the types that were found, where there are some.
+pub(super) fn with_types_digest(digest: Fingerprint, format: &dyn Format) -> Fingerprint {
+    let Some(types) = format.inferred().and_then(|types| types.digest()) else {
+        return digest;
+    };
+    let mut writer = KeyWriter::new(KeyKind::Schema);
+    writer.text("with types").digest(&digest).digest(&types);
+    writer.finish()
+}
+
+/// Which types were found, in words; nothing where none were.
+pub(super) fn describe_types(format: &dyn Format) -> Option<String> {
+    let found = format.inferred()?.0.iter();
+    let typed: Vec<String> = found
+        .filter(|(_, found)| found.dtype != ArrowDataType::Utf8View)
+        .map(|(name, found)| format!("{name} is {}", type_name(&found.dtype)))
+        .collect();
+    let more = match typed.len().saturating_sub(SHOWN_COLUMNS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let shown = typed.iter().take(SHOWN_COLUMNS);
+    let shown = shown.map(String::as_str).collect::<Vec<_>>().join(", ");
+    (!typed.is_empty()).then(|| {
+        format!("types are found in the first rows of files, and hold for all or the flow fails: {shown}{more}; types of the home says others")
+    })
+}
