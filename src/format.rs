@@ -16,6 +16,7 @@ pub mod projection;
 pub mod shared_groups;
 mod shared_heads;
 pub mod sniff;
+mod text;
 mod transfer;
 pub mod widening;
 
@@ -73,6 +74,12 @@ pub trait Format: Debug + Send + Sync {
     /// they are in the recipe, and in what layouts are kept under.
     fn settings(&self) -> Settings {
         Settings::new()
+    }
+
+    /// The ending of files that are made with a compression, where it is not the first of
+    /// [`Format::extensions`].
+    fn file_ending(&self, _compression: &str) -> Option<&'static str> {
+        None
     }
 
     /// True where types of columns are found in their values.

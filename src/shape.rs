@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use bound::{BoundShape, ShapedRows};
-pub(crate) use cast::{cast_texts, check_text_castable, is_text_of};
+pub(crate) use cast::{cast_texts, check_text_castable, is_text_of, text_of};
 pub(crate) use error::nearest_column;
 pub use error::{RowError, ShapeError};
 pub use expression::{Expression, SyntaxError};

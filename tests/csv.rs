@@ -779,13 +779,6 @@ fn wrong_keys_are_said_with_their_place() {
             ran.text
         );
     }
-    let store = Sandbox::new("flows:\n  f: {home: home, store: {type: csv, path: out}}\n");
-    let ran = store.run(&["check", "--offline"]);
-    assert!(
-        ran.code == 2 && ran.text.contains("CSV is only read"),
-        "{}",
-        ran.text
-    );
     // A config that is written out means the same.
     let sandbox = project(
         ", delimiter: ';', quote: none, header: false, null_values: NA, types: {column_1: int64}",

@@ -26,7 +26,8 @@ const BLOCKS: &[(&str, &str)] = &[
     ("### A watermark", "/$defs/watermark"),
     ("## `store` of files", "/$defs/store/anyOf/0"),
     ("### A store of Arrow IPC", "/$defs/store/anyOf/1"),
-    ("## `store` in a database", "/$defs/store/anyOf/2"),
+    ("### A store of CSV", "/$defs/store/anyOf/2"),
+    ("## `store` in a database", "/$defs/store/anyOf/3"),
     ("## A connection", "/$defs/connection"),
 ];
 

@@ -11,6 +11,7 @@ mod common;
 mod config;
 mod conformance;
 mod csv;
+mod csv_stores;
 mod csv_types;
 mod damage;
 mod differing_files;

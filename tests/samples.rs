@@ -55,6 +55,7 @@ const SAMPLES: &[(&str, &[Made])] = &[
             ("formats/stream", 820, 3),
             ("formats/parquet", 820, 3),
             ("formats/people", 4, 1),
+            ("formats/export", 4, 1),
         ],
     ),
     (
@@ -145,9 +146,13 @@ fn count(sandbox: &Sandbox, name: &str) -> usize {
     if name.ends_with(".parquet") {
         return files::read(sandbox, name).rows;
     }
-    let script = "import pyarrow.ipc as ipc, sys; path = sys.argv[1]; is_file = open(path, \
-                  'rb').read(6) == b'ARROW1'; \
-                  print((ipc.open_file if is_file else ipc.open_stream)(path).read_all().num_rows)";
+    let script = if name.ends_with(".csv.gz") {
+        "import csv, gzip, sys; print(len(list(csv.DictReader(gzip.open(sys.argv[1], 'rt', newline='')))))"
+    } else {
+        "import pyarrow.ipc as ipc, sys; path = sys.argv[1]; is_file = open(path, \
+         'rb').read(6) == b'ARROW1'; \
+         print((ipc.open_file if is_file else ipc.open_stream)(path).read_all().num_rows)"
+    };
     let read = peers::run(script, &[sandbox.path(name).as_os_str()]);
     String::from_utf8_lossy(&read.stdout)
         .trim()

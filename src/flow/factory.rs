@@ -20,7 +20,7 @@ use crate::config::node::{Key, Node, NodeValue as Written};
 use crate::config::problem::{Problem, Problems, SourceFiles, Span, closest_match};
 use crate::connection::Databases;
 use crate::format::Format;
-use crate::format::csv::{Csv, CsvHomeFields};
+use crate::format::csv::{Csv, CsvHomeFields, CsvStoreFields};
 use crate::format::ipc::{Ipc, IpcStoreFields};
 use crate::format::parquet::{Parquet, ParquetStoreFields};
 use crate::format::sniff::sniff_extension;
@@ -53,10 +53,13 @@ const FORMATS: &[FormatEntry] = &[
     FormatEntry {
         id: "csv",
         home: FormatOptions::with_keys::<CsvHomeFields>(
-            |node, name, problems| Some(Arc::new(Csv::from_block(node, name, problems)?)),
+            |node, name, problems| Some(Arc::new(Csv::from_home(node, name, problems)?)),
             || Arc::new(Csv::default()),
         ),
-        store: None,
+        store: Some(FormatOptions::with_keys::<CsvStoreFields>(
+            |node, name, problems| Some(Arc::new(Csv::from_store(node, name, problems)?)),
+            || Arc::new(Csv::plain_store()),
+        )),
     },
 ];
 
@@ -286,8 +289,12 @@ pub fn format_from_settings(id: &str, settings: &Value) -> Option<Arc<dyn Format
     let mut problems = Problems::new(&SourceFiles::default());
     // What files are written by has a store, and what they are read by a home.
     let options = [kind.store.as_ref(), Some(&kind.home)];
-    let has_options = |options: &&FormatOptions| options.schema.is_some();
-    let options = options.into_iter().flatten().find(has_options)?;
+    let has_keys = |options: &&FormatOptions| {
+        let keys = (options.keys)();
+        let mut written = node.entries().iter();
+        written.all(|(key, _)| keys.contains(&key.name.as_str()))
+    };
+    let options = options.into_iter().flatten().find(has_keys)?;
     options
         .format(&node, id, &mut problems)
         .filter(|_| problems.is_empty())
@@ -614,10 +621,6 @@ fn unknown_type(
     }
     if has_connection || SCHEMES.contains(&text.as_str()) {
         return problem.with_hint("which database it is stands in the URL of its connection: {connection: NAME, table: TABLE}, without type");
-    }
-    if FORMATS.iter().any(|format| format.id == text) {
-        let kind = text.to_uppercase();
-        return problem.with_hint(format!("{kind} is only read: give the store another type"));
     }
     if let Some(format) = FORMATS.iter().find(|format| {
         (format.home.default)()

@@ -215,6 +215,9 @@ impl FormatError {
                 Some("give the home files without the column, or the store the format of the home")
             }
             Self::Undecodable { hint, .. } => Some(hint),
+            Self::UnsupportedType { format: "CSV", .. } => Some(
+                "nested: json of the store writes lists, groups and maps as texts of JSON; cast of the flow gives other columns a type",
+            ),
             Self::UnsupportedType { .. } => {
                 Some("give the home files without the column, or the store another format")
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use polars_arrow::array::Utf8ViewArray;
 use polars_arrow::datatypes::ArrowDataType;
 
 use crate::fingerprint::Fingerprint;
@@ -11,17 +12,19 @@ use crate::flow::Flow;
 use crate::format::Format;
 use crate::format::canonical_schema::{type_from_name, type_name};
 use crate::format::inference::{FileFacts, JoinedFacts};
-use crate::store::receipt::PublishedSet;
+use crate::home::RecordedColumn;
+use crate::shape::cast_texts;
 
 /// How many columns are named.
 const SHOWN_COLUMNS: usize = 8;
 
-/// What is recorded of the types of a flow's columns.
-#[derive(Clone, Copy)]
+/// What is known of the types of a flow's columns.
+#[derive(Clone, Copy, Default)]
 pub(super) struct KnownTypes<'a> {
-    /// The set that is gone on from, where it was made of the same home.
-    pub(super) published: Option<&'a PublishedSet>,
-    /// True where parts of it stay, whose columns have these types.
+    /// The columns, as they are recorded: those of its home when it was built the last time, where
+    /// that was the same home, or those that the flow that is its home has published.
+    pub(super) columns: &'a [RecordedColumn],
+    /// True where parts stay whose columns have these types.
     pub(super) are_final: bool,
 }
 
@@ -32,10 +35,13 @@ pub(super) fn format_with_types(
     facts: &[FileFacts],
     known: KnownTypes<'_>,
 ) -> Arc<dyn Format> {
-    let recorded = known.published.map_or(&[][..], PublishedSet::home_columns);
-    let recorded: BTreeMap<&str, ArrowDataType> = recorded
+    let no_text = Utf8ViewArray::new_empty(ArrowDataType::Utf8View);
+    let is_text_type = |dtype: &ArrowDataType| cast_texts(&no_text, dtype).is_ok();
+    let recorded: BTreeMap<&str, ArrowDataType> = known
+        .columns
         .iter()
         .filter_map(|column| Some((column.name.as_str(), type_from_name(&column.target_type)?)))
+        .filter(|(_, dtype)| is_text_type(dtype))
         .collect();
     let files = flow.home.as_files();
     let may_widen = !known.are_final && files.is_some_and(|files| files.widens_types());

@@ -145,12 +145,20 @@ impl Preparer<'_> {
             append::check_same_folders(published, key)?;
         }
         let latest = latest.filter(|_| !self.context.request.forgets_schema(&flow.name));
+        let upstream = flow.upstream().map(FlowName::from);
+        let upstream = upstream.and_then(|upstream| self.flows.receipt(&upstream).cloned());
+        let upstream_set = upstream
+            .as_ref()
+            .and_then(|receipt| receipt.published.as_ref());
         let format = if format.infers_types() {
+            let home = drift::home_digest(self.context.project.root(), flow);
+            let is_same = |latest: &&PublishedSet| latest.home.is_none_or(|known| known == home);
+            let recorded = latest.filter(|latest| !parts.is_empty() || is_same(latest));
             let known = KnownTypes {
-                published: latest.filter(|latest| {
-                    let home = drift::home_digest(self.context.project.root(), flow);
-                    !parts.is_empty() || latest.home.is_none_or(|before| before == home)
-                }),
+                columns: match (&upstream_set, recorded) {
+                    (Some(upstream), _) => &upstream.columns,
+                    (None, recorded) => recorded.map_or(&[], PublishedSet::home_columns),
+                },
                 are_final: !parts.is_empty(),
             };
             self.typed_format(flow, &format, &scope.files, known)
@@ -161,10 +169,7 @@ impl Preparer<'_> {
         let files = FileWork::new(format.clone(), scope.files, layouts);
         let format = format.as_ref();
         let recorded_types = self.recorded_types(flow, latest, &parts)?;
-        let upstream = flow.upstream().map(FlowName::from);
-        let upstream =
-            upstream.and_then(|upstream| self.flows.receipt(&upstream)?.published.as_ref());
-        let mut columns = home_columns((flow, upstream), format, &files, &recorded_types)?;
+        let mut columns = home_columns((flow, upstream_set), format, &files, &recorded_types)?;
         if !parts.is_empty() {
             // What is added need not have all columns of what stays.
             columns.absent.clear();

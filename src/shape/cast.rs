@@ -400,7 +400,7 @@ fn to_text(array: &dyn Array) -> Result<Box<dyn Array>, CastError> {
 }
 
 /// A value as a text that is read back as the same; `None` where it has none, or is null.
-pub(super) fn text_of(array: &dyn Array, row: usize) -> Option<String> {
+pub(crate) fn text_of(array: &dyn Array, row: usize) -> Option<String> {
     use ArrowDataType as T;
     fn shown<T: NativeType + std::fmt::Display>(array: &dyn Array, row: usize) -> Option<String> {
         let found = array.as_any().downcast_ref::<PrimitiveArray<T>>()?;

@@ -47,11 +47,11 @@ pub struct FilesStoreFields {
     /// The folder to fill: hygge's own, empty or missing.
     #[schemars(example = &"data/store/orders", extend("x-default" = "required"))]
     path: Option<PathText>,
-    /// Of the column chunks, of Arrow IPC its buffers; files that have it already are taken over as they are, others are packed anew, in parquet without decoding a value.
+    /// Of the column chunks, of Arrow IPC its buffers, of CSV whole files; files that have it already are taken over as they are, others are packed anew, in parquet without decoding a value.
     #[schemars(example = &"zstd", extend("default" = "keep"))]
     compression: Option<String>,
-    /// How hard `gzip` (0 to 9), `brotli` (0 to 11) or `zstd` (1 to 22) try. Files that have the compression already are packed anew too.
-    #[schemars(example = 9, extend("x-default" = "6, 1 and 3"))]
+    /// How hard `gzip` (0 to 9), `brotli` (0 to 11), `zstd` (1 to 22) or `bzip2` (1 to 9) try. Files that have the compression already are packed anew too.
+    #[schemars(example = 9, extend("x-default" = "6, 1, 3 and 9"))]
     compression_level: Option<BoundedNumber<0, 22>>,
     /// The name of each file, with [placeholders](#placeholders).
     #[schemars(example = &"orders_{sequence:05d}.parquet", extend("x-default" = "`{sequence:020d}.` and the ending of the format"))]
@@ -144,9 +144,11 @@ impl FilesStore {
             check_level(format.as_ref(), word, level.0, (at, around), problems)
         });
         let partition_by = partition_by(&fields, node, name, problems);
-        let file_pattern = fields
-            .file_pattern
-            .unwrap_or_else(|| format!("{{sequence:020d}}.{}", format.extensions()[0]));
+        let file_pattern = fields.file_pattern.unwrap_or_else(|| {
+            let ending = compression.and_then(|word| format.file_ending(word));
+            let ending = ending.unwrap_or(format.extensions()[0]);
+            format!("{{sequence:020d}}.{ending}")
+        });
         if let Err(reason) = pattern::check(&file_pattern) {
             let message = format!("file_pattern {file_pattern:?} cannot be used: {reason}");
             let problem = Problem::new(

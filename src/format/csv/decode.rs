@@ -13,7 +13,7 @@ use crate::format::batch::{RecordBatch, VIEW_BYTES};
 use crate::format::canonical_schema::type_name;
 use crate::format::inference::Guess;
 use crate::format::{FormatError, OpenFile, PartPieces, Reader};
-use crate::shape::cast_texts;
+use crate::shape::{cast_texts, is_text_of};
 use crate::threads::read_ahead;
 
 /// How many rows are handed on at once.
@@ -186,8 +186,9 @@ fn typed(csv: &Csv, texts: &Utf8ViewArray, field: &Field) -> Result<Box<dyn Arra
         };
         wrong(row, format!("'{text}' is no {}{said}", type_name(dtype)))
     };
-    // A quoted text that says null is no value of any other type than text.
+    // In quotes it may be a value all the same.
     let says_null = |text: Option<&str>| text.is_some_and(|text| options.is_null(text));
+    let is_null = |text: &str| options.is_null(text) && !is_text_of(text, dtype);
     let checked = |row: usize, text: &str| {
         let is_plain = !is_inferred || is_plain(text, dtype);
         if is_plain { Ok(()) } else { Err(is_none(row)) }
@@ -200,7 +201,7 @@ fn typed(csv: &Csv, texts: &Utf8ViewArray, field: &Field) -> Result<Box<dyn Arra
     }
     let mut plain = MutableBinaryViewArray::<str>::with_capacity(texts.len());
     for (row, text) in texts.iter().enumerate() {
-        let Some(text) = text.filter(|text| !options.is_null(text)) else {
+        let Some(text) = text.filter(|text| !is_null(text)) else {
             plain.push_null();
             continue;
         };

@@ -47,7 +47,7 @@ pub(super) fn facts(csv: &Csv, source: &OpenFile, of: FactsOf) -> Result<FileFac
         };
         for ((value, _), facts) in fields.zip(&mut facts) {
             bytes += value.len() + 1;
-            // What says null in quotes is null too where the others are no texts.
+            // In quotes it is a value of no other type, or null beside such values.
             if let Some(facts) = facts.as_mut().filter(|_| !csv.options.is_null(value)) {
                 facts.observe(value, |kind| is_of(&csv.options.forms, value, kind));
             }
@@ -77,7 +77,7 @@ fn is_of(forms: &ValueForms, text: &str, kind: &ColumnType) -> bool {
 /// them, digits are those of a name, a telephone or a post code.
 pub(super) fn is_plain(text: &str, dtype: &ArrowDataType) -> bool {
     match dtype {
-        ArrowDataType::Int64 | ArrowDataType::Decimal(..) => {
+        ArrowDataType::Int64 | ArrowDataType::Decimal(_, 0) => {
             let digits = text.strip_prefix('-').unwrap_or(text);
             has_no_zeros_before(digits.as_bytes())
                 && digits.bytes().all(|byte| byte.is_ascii_digit())

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use memchr::{memchr, memchr3};
 
 use super::CsvOptions;
-use super::source::text_reader;
+use crate::format::text::text_reader;
 use crate::storage::RandomRead;
 
 /// How much is read at once.

@@ -21,6 +21,7 @@ use crate::plan::inferred_types::{KnownTypes, format_with_types};
 use crate::plan::input_checks::packing_remarks;
 use crate::plan::slice;
 use crate::plan::work::duplicate_name_error;
+use crate::store::receipt::PublishedSet;
 use crate::store::{PartNaming, StoreId};
 
 /// What other flows will give can become parts of the store, as far as their homes tell. Those that
@@ -115,8 +116,9 @@ pub(super) fn typed_format(
     let published = receipt.as_ref().and_then(|receipt| receipt.latest());
     let home = home_digest(look.root, flow);
     let known = KnownTypes {
-        published: published
-            .filter(|latest| stays || latest.home.is_none_or(|before| before == home)),
+        columns: published
+            .filter(|latest| stays || latest.home.is_none_or(|before| before == home))
+            .map_or(&[], PublishedSet::home_columns),
         are_final: stays,
     };
     Ok(format_with_types(flow, format, &facts, known))

@@ -1,7 +1,10 @@
-//! The text of a file: unpacked where it is packed, and in UTF-8 whatever its encoding is.
+//! Texts in files: unpacked and packed, and in UTF-8 whatever their encoding is.
 //!
 //! encoding_rs takes latin1 for windows-1252, and has letters for bytes that have none there: that a
 //! file is of another encoding than the config says would not be noticed.
+
+mod packing;
+mod values;
 
 use std::io::{self, Read};
 
@@ -11,6 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::storage::{RandomRead, SequentialReader};
+
+pub(super) use packing::{PACKINGS, Packer, packed, packing_levels};
+pub(super) use values::{is_nested, put_json, put_text};
 
 /// How much is decoded at once.
 const BLOCK_BYTES: usize = 1 << 16;
