@@ -643,6 +643,43 @@ fn files_of_any_size_are_read_as_they_are() {
 }
 
 #[test]
+fn files_are_read_by_any_number_of_threads_as_by_one() {
+    let row = |row: usize| match row % 7 {
+        0 => format!(
+            "{row},\"line\none, \"\"two\"\"\",{}\n",
+            "x".repeat(row % 90)
+        ),
+        3 => format!("{row},,\"\"\n"),
+        _ => format!("{row},{},{}.5\r\n", "y".repeat(row % 60), row % 1000),
+    };
+    let text: String = (0..150_000).map(row).collect();
+    let mut made = Vec::new();
+    for threads in ["1", "2", "7"] {
+        let sandbox = project("");
+        sandbox.write("home/x.csv", format!("id,text,number\n{text}"));
+        let ran = sandbox.run_with(&[("RAYON_NUM_THREADS", threads)], &["build"]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        made.push(sandbox.digests("out"));
+        // An error is that of the first line.
+        sandbox.write(
+            "home/x.csv",
+            format!("id,text,number\n{text}\n1,\"2\n{text}"),
+        );
+        let ran = sandbox.run_with(&[("RAYON_NUM_THREADS", threads)], &["build"]);
+        let line = text.matches('\n').count() + 2;
+        assert!(
+            ran.code == 1
+                && ran
+                    .text
+                    .contains(&format!("line {line}: it is empty, and others follow")),
+            "{line}: {}",
+            ran.text
+        );
+    }
+    assert_eq!((&made[0], &made[0]), (&made[1], &made[2]));
+}
+
+#[test]
 fn files_of_one_flow_have_the_same_columns_and_new_ones_are_parts_of_their_own() {
     let sandbox = project("");
     sandbox.write("home/a.csv", "id,name\n1,x\n");

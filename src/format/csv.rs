@@ -4,6 +4,7 @@
 //! that it does not name have the type that all of their values are of ([`facts`]), else they are
 //! texts. How many rows a file has, only reading it tells.
 
+mod blocks;
 mod decode;
 mod encode;
 mod facts;

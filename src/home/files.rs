@@ -34,7 +34,7 @@ pub struct FilesHomeFields {
     /// Which files of the folder; `**` goes deeper.
     #[schemars(example = &"**/*.parquet", extend("x-default" = "`*.` and the endings of the format", "x-type" = "glob"))]
     glob: Option<String>,
-    /// How many rows are read at once. Parquet is read a row group at a time, Arrow IPC a batch at a time and CSV 65,536 rows at a time, whatever it says.
+    /// How many rows are read at once. Parquet is read a row group at a time, Arrow IPC a batch at a time and CSV about 2 MiB at a time, whatever it says.
     #[schemars(example = 10_000, extend("x-default" = "what the format has"))]
     batch_size: Option<BoundedNumber<1, { u64::MAX }>>,
     /// Types of columns that stand in names of folders, as in `year=2024`: whole numbers, `text`, `date` or `boolean`.

@@ -1,26 +1,22 @@
 //! Rows of CSV as arrays: texts first, then what the config says they are.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use polars_arrow::array::{Array, MutableBinaryViewArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
+use super::blocks::{Block, BlockReader};
 use super::facts::is_plain;
-use super::records::{Record, RecordReader};
+use super::records::{self, Record, RecordReader};
 use super::{Csv, of_line, of_record};
-use crate::format::batch::{RecordBatch, VIEW_BYTES};
+use crate::format::batch::RecordBatch;
 use crate::format::canonical_schema::type_name;
 use crate::format::inference::Guess;
 use crate::format::{FormatError, OpenFile, PartPieces, Reader};
 use crate::shape::{cast_texts, is_text_of};
 use crate::threads::read_ahead;
-
-/// How many rows are handed on at once.
-const BATCH_ROWS: usize = 1 << 16;
-
-/// About how many bytes are enough for a batch.
-const BATCH_BYTES: usize = 32 << 20;
 
 /// Hands the rows of files on; gives how many there are.
 pub(super) fn decode(
@@ -46,12 +42,21 @@ pub(super) fn decode(
     Ok(rows)
 }
 
-/// The rows of a file, some at once.
+/// The rows of a file, those of several blocks at once.
 struct Batches<'f> {
+    blocks: BlockReader<'f>,
+    rows: BlockRows<'f>,
+    /// What was read, in order.
+    waiting: VecDeque<Result<ReadBlock, FormatError>>,
+    /// The first of empty lines behind which only such may come.
+    blank_line: Option<u64>,
+}
+
+/// What the rows of a block are read by.
+struct BlockRows<'f> {
     csv: &'f Csv,
     source: &'f OpenFile,
-    reader: RecordReader<'f>,
-    record: Record,
+    delimiter: u8,
     /// How many columns the file has.
     width: usize,
     /// Which of them are read.
@@ -59,82 +64,140 @@ struct Batches<'f> {
     schema: Arc<ArrowSchema>,
 }
 
+/// The rows of a block.
+struct ReadBlock {
+    /// `None` where there is none.
+    batch: Option<RecordBatch>,
+    /// The first of the empty lines at its end.
+    blank_line: Option<u64>,
+}
+
 impl<'f> Batches<'f> {
     fn new(csv: &'f Csv, source: &'f OpenFile) -> Result<Self, FormatError> {
         let all = csv.all_columns(source)?;
+        let failed = |error| of_record(source, error);
+        let mut reader = RecordReader::new(source.bytes.as_ref(), &csv.options).map_err(failed)?;
+        if csv.options.has_header {
+            reader.next(&mut Record::default()).map_err(failed)?;
+        }
+        let (blocks, delimiter) = reader.into_blocks(&csv.options).map_err(failed)?;
         let names = all.iter_names();
-        let reader = RecordReader::new(source.bytes.as_ref(), &csv.options);
-        let mut batches = Self {
+        let rows = BlockRows {
             csv,
             source,
-            reader: reader.map_err(|error| of_record(source, error))?,
-            record: Record::default(),
+            delimiter,
             width: all.len(),
             is_read: names.map(|name| source.has_column(name)).collect(),
             schema: Arc::new(csv.arrow_schema(source)?),
         };
-        if csv.options.has_header {
-            let read = batches.reader.next(&mut batches.record);
-            read.map_err(|error| of_record(source, error))?;
-        }
-        Ok(batches)
+        Ok(Self {
+            blocks,
+            rows,
+            waiting: VecDeque::new(),
+            blank_line: None,
+        })
     }
 
     fn next(&mut self) -> Result<Option<RecordBatch>, FormatError> {
-        let source = self.source;
+        loop {
+            if self.waiting.is_empty() {
+                let count = rayon::current_num_threads();
+                let blocks: Vec<Block> = (0..count).map_while(|_| self.blocks.next()).collect();
+                if blocks.is_empty() {
+                    return Ok(None);
+                }
+                let read = blocks.into_par_iter().map(|block| self.rows.read(block));
+                self.waiting = read.collect::<Vec<_>>().into();
+            }
+            let Some(read) = self.waiting.pop_front() else {
+                continue;
+            };
+            let has_more = match &read {
+                Ok(block) => block.batch.is_some(),
+                Err(error) => matches!(
+                    error,
+                    FormatError::Line { .. } | FormatError::InferredType { .. }
+                ),
+            };
+            if let Some(line) = self.blank_line.filter(|_| has_more) {
+                return Err(of_record(self.rows.source, records::blank_line(line)));
+            }
+            let ReadBlock { batch, blank_line } = read?;
+            self.blank_line = self.blank_line.or(blank_line);
+            if batch.is_some() {
+                return Ok(batch);
+            }
+        }
+    }
+}
+
+impl BlockRows<'_> {
+    /// Reads the rows of a block. Of errors, that of the first line counts.
+    fn read(&self, block: Block) -> Result<ReadBlock, FormatError> {
         let mut columns: Vec<_> = (0..self.schema.len())
             .map(|_| MutableBinaryViewArray::<str>::new())
             .collect();
-        let (mut lines, mut bytes) = (Vec::new(), 0);
-        while lines.len() < BATCH_ROWS && bytes < BATCH_BYTES {
-            let read = self.reader.next_row(&mut self.record, self.width);
-            if !read.map_err(|error| of_record(source, error))? {
-                break;
-            }
-            self.check_width()?;
-            let fields = self.record.fields();
-            let fields = fields.map_err(|error| of_record(source, error))?;
-            let read = fields.zip(&self.is_read).filter(|(_, is_read)| **is_read);
-            for (column, ((value, is_quoted), _)) in columns.iter_mut().zip(read) {
-                bytes += value.len() + VIEW_BYTES;
-                let is_null = !is_quoted && self.csv.options.is_null(value);
-                column.push((!is_null).then_some(value));
-            }
-            lines.push(self.record.line);
-        }
-        if lines.is_empty() {
-            return Ok(None);
-        }
+        let mut lines = Vec::new();
+        let mut reader = RecordReader::of_block(block, self.delimiter, &self.csv.options);
+        let read = self.read_texts(&mut reader, &mut columns, &mut lines);
         let fields: Vec<&Field> = self.schema.iter_values().collect();
         let arrays = columns.into_par_iter().zip(fields).map(|(texts, field)| {
             typed(self.csv, &texts.freeze(), field)
                 .map_err(|wrong| (lines.get(wrong.row).copied().unwrap_or_default(), wrong))
         });
-        // The error of the first line.
         let arrays: Vec<Result<_, (u64, WrongText)>> = arrays.collect();
         let wrong = arrays.iter().filter_map(|array| array.as_ref().err());
-        if let Some((line, WrongText { column, reason, .. })) = wrong.min_by_key(|(line, _)| *line)
-        {
-            return Err(match self.csv.inferred_type(column) {
-                None => of_line(source, *line, format!("column {column}: {reason}")),
-                Some(found) => FormatError::InferredType {
-                    path: source.path.clone(),
-                    line: *line,
-                    column: column.clone(),
-                    reason: reason.clone(),
-                    is_final: found.guess == Guess::Final,
-                },
-            });
+        if let Some((line, wrong)) = wrong.min_by_key(|(line, _)| *line) {
+            return Err(self.wrong_text(*line, wrong));
         }
+        read?;
         let arrays = arrays.into_iter().flatten().collect();
         let batch = RecordBatch::try_new(lines.len(), self.schema.clone(), arrays);
-        batch
-            .map(Some)
-            .map_err(|error| FormatError::Encode(error.to_string()))
+        let batch = batch.map_err(|error| FormatError::Encode(error.to_string()))?;
+        Ok(ReadBlock {
+            batch: (!lines.is_empty()).then_some(batch),
+            blank_line: reader.blank_line(),
+        })
     }
 
-    fn check_width(&self) -> Result<(), FormatError> {
-        let (found, wanted) = (self.record.len(), self.width);
+    /// Reads the texts of all columns, as far as the records are sound.
+    fn read_texts(
+        &self,
+        reader: &mut RecordReader<'_>,
+        columns: &mut [MutableBinaryViewArray<str>],
+        lines: &mut Vec<u64>,
+    ) -> Result<(), FormatError> {
+        let failed = |error| of_record(self.source, error);
+        let mut record = Record::default();
+        while reader.next_row(&mut record, self.width).map_err(failed)? {
+            self.check_width(&record)?;
+            let fields = record.fields().map_err(failed)?;
+            let read = fields.zip(&self.is_read).filter(|(_, is_read)| **is_read);
+            for (column, ((value, is_quoted), _)) in columns.iter_mut().zip(read) {
+                let is_null = !is_quoted && self.csv.options.is_null(value);
+                column.push((!is_null).then_some(value));
+            }
+            lines.push(record.line);
+        }
+        Ok(())
+    }
+
+    fn wrong_text(&self, line: u64, wrong: &WrongText) -> FormatError {
+        let WrongText { column, reason, .. } = wrong;
+        match self.csv.inferred_type(column) {
+            None => of_line(self.source, line, format!("column {column}: {reason}")),
+            Some(found) => FormatError::InferredType {
+                path: self.source.path.clone(),
+                line,
+                column: column.clone(),
+                reason: reason.clone(),
+                is_final: found.guess == Guess::Final,
+            },
+        }
+    }
+
+    fn check_width(&self, record: &Record) -> Result<(), FormatError> {
+        let (found, wanted) = (record.len(), self.width);
         if found == wanted {
             return Ok(());
         }
@@ -143,7 +206,7 @@ impl<'f> Batches<'f> {
         if found == 1 {
             reason.push_str(": is another delimiter meant?");
         }
-        Err(of_line(self.source, self.record.line, reason))
+        Err(of_line(self.source, record.line, reason))
     }
 }
 

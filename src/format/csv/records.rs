@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use memchr::{memchr, memchr3};
 
 use super::CsvOptions;
+use super::blocks::{Block, BlockReader};
 use crate::format::text::text_reader;
 use crate::storage::RandomRead;
 
@@ -17,7 +18,7 @@ use crate::storage::RandomRead;
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// A longer record is most likely a quote that is not closed.
-const MAX_RECORD_BYTES: usize = 256 << 20;
+pub(super) const MAX_RECORD_BYTES: usize = 256 << 20;
 
 /// No file has more columns.
 const MAX_FIELDS: usize = 100_000;
@@ -46,11 +47,16 @@ fn read_error(line: u64, error: io::Error) -> RecordError {
     }
 }
 
-fn unsound(line: u64, reason: impl Into<String>) -> RecordError {
+pub(super) fn unsound(line: u64, reason: impl Into<String>) -> RecordError {
     RecordError::Unsound {
         line,
         reason: reason.into(),
     }
+}
+
+/// The error of an empty line that others follow.
+pub(super) fn blank_line(line: u64) -> RecordError {
+    unsound(line, "it is empty, and others follow")
 }
 
 /// A record: its fields, without quotes.
@@ -122,6 +128,15 @@ impl Record {
     }
 }
 
+/// Fails once, and is at its end then.
+struct FailingReader(Option<io::Error>);
+
+impl Read for FailingReader {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
+}
+
 /// Reads the records of a file, one after another.
 pub(super) struct RecordReader<'f> {
     text: Box<dyn Read + Send + 'f>,
@@ -140,6 +155,10 @@ pub(super) struct RecordReader<'f> {
     trims: bool,
     /// How many lines are passed over before the first record.
     skipped_lines: u64,
+    /// True where more of the text was not taken.
+    is_cut: bool,
+    /// The first of the empty lines at the end.
+    blank_line: Option<u64>,
 }
 
 impl Debug for RecordReader<'_> {
@@ -166,7 +185,54 @@ impl<'f> RecordReader<'f> {
             comment: options.comment,
             trims: options.trims,
             skipped_lines: options.skip_rows,
+            is_cut: false,
+            blank_line: None,
         })
+    }
+
+    /// The records of a block of a file with this delimiter.
+    pub(super) fn of_block(block: Block, delimiter: u8, options: &CsvOptions) -> Self {
+        Self {
+            text: Box::new(io::empty()),
+            is_at_end: !block.is_cut && block.error.is_none(),
+            error: block.error,
+            buffer: block.bytes,
+            start: 0,
+            line: block.line,
+            delimiter: Some(delimiter),
+            quote: options.quote,
+            comment: options.comment,
+            trims: options.trims,
+            skipped_lines: 0,
+            is_cut: block.is_cut,
+            blank_line: None,
+        }
+    }
+
+    /// What stands behind the records that were read, in blocks; and what stands between fields,
+    /// where there is something.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn into_blocks(
+        mut self,
+        options: &CsvOptions,
+    ) -> Result<(BlockReader<'f>, u8), RecordError> {
+        let is_there = self.begin_record()?;
+        let delimiter = match self.delimiter {
+            Some(delimiter) => delimiter,
+            None if is_there => self.find_delimiter()?,
+            None => b',',
+        };
+        let rest = self.buffer.split_off(self.start);
+        let text: Box<dyn Read + Send + 'f> = match self.error.take() {
+            None => self.text,
+            Some(error) => Box::new(FailingReader(Some(error))),
+        };
+        Ok((
+            BlockReader::new(text, (rest, self.line), options),
+            delimiter,
+        ))
     }
 
     /// The first bytes of the text, before anything of it is read; fewer at its end.
@@ -298,12 +364,21 @@ impl<'f> RecordReader<'f> {
             return Ok(true);
         }
         let line = record.line;
-        while self.next(record)? {
-            if !record.is_blank() {
-                return Err(unsound(line, "it is empty, and others follow"));
+        self.blank_line = Some(line);
+        loop {
+            match self.next(record) {
+                Ok(true) if record.is_blank() => {}
+                Ok(false) => return Ok(false),
+                // What is wrong further down is not the first that is.
+                Ok(true) | Err(RecordError::Unsound { .. }) => return Err(blank_line(line)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(false)
+    }
+
+    /// The first of the empty lines at the end, where there are some.
+    pub(super) fn blank_line(&self) -> Option<u64> {
+        self.blank_line
     }
 
     fn read_more(&mut self) -> Result<(), RecordError> {
@@ -313,12 +388,11 @@ impl<'f> RecordReader<'f> {
             let lines = memchr::memchr_iter(b'\n', &self.buffer).count() as u64;
             return Err(read_error(self.line + lines, error));
         }
+        if self.is_cut {
+            return Err(self.too_long());
+        }
         if self.buffer.len() > MAX_RECORD_BYTES {
-            let reason = format!(
-                "a record begins here that does not end within {} MiB: a quote is not closed, as it seems",
-                MAX_RECORD_BYTES >> 20
-            );
-            return Err(unsound(self.line, reason));
+            return Err(self.too_long());
         }
         let before = self.buffer.len();
         // A long record is not looked through once for each block of it.
@@ -342,6 +416,14 @@ impl<'f> RecordReader<'f> {
         }
         self.buffer.truncate(end);
         Ok(())
+    }
+
+    fn too_long(&self) -> RecordError {
+        let reason = format!(
+            "a record begins here that does not end within {} MiB: a quote is not closed, as it seems",
+            MAX_RECORD_BYTES >> 20
+        );
+        unsound(self.line, reason)
     }
 
     /// Takes the record at the beginning of what was read; gives how many bytes and how many ends of
