@@ -6,14 +6,12 @@ Every run begins without outputs, after a sync that is not timed. What `+ sync` 
 
 import argparse
 import filecmp
-import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.compute as compute
 import pyarrow.parquet as parquet
-from rounds import BENCH, hygge_option, in_turn, run, setting, table, work_folder
+from rounds import BENCH, contender, hygge_option, measure, run, setting, table, without_import, work_folder
 
 HOME = BENCH / "lineitem"
 FILES = 8
@@ -179,36 +177,6 @@ def hygge(options, project):
 
 def python(script, folder):
     return [sys.executable, "-c", script, HOME, folder / "store"]
-
-
-def without_import(polars):
-    """The scripts print how many seconds `import polars` took."""
-    return replace(polars, wall=polars.wall - float(polars.output))
-
-
-def contender(folder, command, check, config=""):
-    """One run from nothing to outputs on the disk: what the command took, and what the sync after it took."""
-
-    def from_nothing():
-        folder.mkdir()
-        (folder / "hygge.yml").write_text(config)
-        run("sync", "-f", folder)
-        taken = run(*command), run("sync", "-f", folder)
-        check(folder / "store")
-        shutil.rmtree(folder)
-        return taken
-
-    return from_nothing
-
-
-def measure(contenders, rounds):
-    """Each contender's runs without and with their sync, after one round that only warms the caches."""
-    in_turn(contenders, 1)
-    rows = {}
-    for name, runs in in_turn(contenders, rounds).items():
-        rows[name] = [command for command, _ in runs]
-        rows[f"{name} + sync"] = [command.then(sync) for command, sync in runs]
-    return rows
 
 
 def check_same(store):

@@ -75,6 +75,36 @@ def in_turn(contenders, rounds):
     return runs
 
 
+def without_import(polars):
+    """The scripts print how many seconds `import polars` took."""
+    return replace(polars, wall=polars.wall - float(polars.output))
+
+
+def contender(folder, command, check, config=""):
+    """One run from nothing to outputs on the disk: what the command took, and what the sync after it took."""
+
+    def from_nothing():
+        folder.mkdir()
+        (folder / "hygge.yml").write_text(config)
+        run("sync", "-f", folder)
+        taken = run(*command), run("sync", "-f", folder)
+        check(folder / "store")
+        shutil.rmtree(folder)
+        return taken
+
+    return from_nothing
+
+
+def measure(contenders, rounds):
+    """Each contender's runs without and with their sync, after one round that only warms the caches."""
+    in_turn(contenders, 1)
+    rows = {}
+    for name, runs in in_turn(contenders, rounds).items():
+        rows[name] = [command for command, _ in runs]
+        rows[f"{name} + sync"] = [command.then(sync) for command, sync in runs]
+    return rows
+
+
 def table(runs, subject, unit):
     """A markdown table: median (min to max) of each measure, and how many times a row's wall time the subject takes."""
     scale = {"s": 1, "ms": 1000}[unit]
