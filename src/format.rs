@@ -82,6 +82,11 @@ pub trait Format: Debug + Send + Sync {
         None
     }
 
+    /// True where files name their columns.
+    fn names_columns(&self) -> bool {
+        true
+    }
+
     /// True where types of columns are found in their values.
     fn infers_types(&self) -> bool {
         false

@@ -68,7 +68,6 @@ fn null_and_empty_text_are_told_apart() {
             ", null_value: \"NULL\"",
             "a,b\nx,1\n\"\",NULL\nNULL,2\n\"NULL\",3\n",
         ),
-        (", null_value: \"3\"", "a,b\nx,1\n\"\",3\n3,2\nNULL,\"3\"\n"),
         (
             ", header: false, delimiter: \"\\t\"",
             "x\t1\n\"\"\t\n\t2\nNULL\t3\n",
@@ -93,7 +92,7 @@ fn what_has_no_place_in_csv_is_named() {
         (
             "[('a', pa.string()), ('b', pa.int64())]",
             "[{'a': 'x\\0y', 'b': 1}]",
-            "column a: a text has a NUL",
+            "row 1: column a: a text has a NUL",
         ),
         (
             "[('a', pa.binary()), ('b', pa.int64())]",
@@ -103,7 +102,7 @@ fn what_has_no_place_in_csv_is_named() {
         (
             "[('a', pa.string())]",
             "[{'a': 'x'}, {'a': None}]",
-            "column a: null in the only column",
+            "row 2: column a: null in the only column",
         ),
         (
             "[('', pa.string()), ('b', pa.int64())]",
@@ -138,6 +137,58 @@ fn what_has_no_place_in_csv_is_named() {
             checked.text
         );
     }
+}
+
+#[test]
+fn a_value_that_is_written_as_null_fails_by_its_row() {
+    for (null, column) in [("2", "b"), ("true", "c")] {
+        let sandbox = project(&format!(", null_value: \"{null}\""));
+        parquet(
+            &sandbox,
+            "home/a.parquet",
+            "[('a', pa.string()), ('b', pa.int64()), ('c', pa.bool_())]",
+            "[{'a': 'true', 'b': None, 'c': None}, {'a': '2', 'b': 2, 'c': True}]",
+        );
+        let ran = failed(&sandbox);
+        let words = format!(
+            "row 2: column {column}: {null} is a value, and what null_value of the store writes for null"
+        );
+        assert!(ran.error().contains(&words), "{}", ran.text);
+    }
+}
+
+#[test]
+fn types_that_texts_do_not_have_are_found_anew_and_columns_need_names() {
+    let sandbox = Sandbox::new(
+        "flows:\n  a: {home: home, store: {type: csv, path: out}}\n  b: {home: {flow: a}, store: back}\n",
+    );
+    parquet(
+        &sandbox,
+        "home/a.parquet",
+        "[('h', pa.float16()), ('n', pa.null()), ('k', pa.int8())]",
+        "[{'h': 1.5, 'n': None, 'k': 1}]",
+    );
+    built(&sandbox);
+    assert_eq!(
+        peers::read_folder(&sandbox, "back", "1"),
+        (
+            "h DOUBLE, n VARCHAR, k TINYINT".into(),
+            vec!["1.5||1".into()]
+        )
+    );
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: home, store: {type: csv, path: out, header: false}}\n  b: {home: {flow: a}, store: back}\n",
+    );
+    let words = "the files of flow a do not say which columns they have";
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 1 && ran.text.contains(words), "{}", ran.text);
+    let checked = sandbox.run(&["check"]);
+    assert!(
+        checked.code == 1 && checked.text.contains(words),
+        "{}",
+        checked.text
+    );
 }
 
 #[test]

@@ -26,6 +26,13 @@ const FOUND: &[(&[&str], &str, &[&str])] = &[
     (&["7", "-7", "0"], "BIGINT", &["7", "-7", "0"]),
     (&["00501", "10115"], "VARCHAR", &["00501", "10115"]),
     (&["+49", "7"], "VARCHAR", &["+49", "7"]),
+    (&["-0", "1"], "DOUBLE", &["-0.0", "1.0"]),
+    (&["10000-01-01"], "VARCHAR", &["10000-01-01"]),
+    (
+        &["9999-12-31T23:59:59-05:00"],
+        "VARCHAR",
+        &["9999-12-31T23:59:59-05:00"],
+    ),
     (
         &["12345678901234567890", "1"],
         "DECIMAL(38,0)",
@@ -191,6 +198,62 @@ fn a_column_whose_values_come_late_has_their_type() {
 }
 
 #[test]
+fn a_column_is_text_until_a_value_says_another_type() {
+    let sandbox = project("", "");
+    sandbox.write("home/a.csv", "id,x\n");
+    built(&sandbox);
+    assert_eq!(found(&sandbox).0, "id VARCHAR, x VARCHAR");
+    sandbox.write("home/b.csv", "id,x\n1,\n");
+    built(&sandbox);
+    assert_eq!(found(&sandbox).0, "id BIGINT, x VARCHAR");
+    sandbox.write("home/c.csv", "id,x\n2,2024-01-31\n");
+    let ran = built(&sandbox);
+    assert!(
+        ran.text.contains("x was string, and is date"),
+        "{}",
+        ran.text
+    );
+    assert_eq!(
+        found(&sandbox),
+        (
+            "id BIGINT, x DATE".into(),
+            vec!["1|".into(), "2|2024-01-31".into()]
+        )
+    );
+    sandbox.write("home/d.csv", "id,x\n3,x\n");
+    assert!(failed(&sandbox).error().contains("'x' is no date"));
+}
+
+#[test]
+fn what_a_flow_does_not_read_has_no_type() {
+    let sandbox = project("", ", columns: [id]");
+    sandbox.write("home/a.csv", format!("id,n\n{}30000,x\n", many_rows()));
+    let ran = built(&sandbox);
+    assert!(!ran.text.contains("n is"), "{}", ran.text);
+    let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config");
+    sandbox.write("hygge.yml", config.replace(", columns: [id]", ""));
+    built(&sandbox);
+    assert_eq!(found(&sandbox).0, "id BIGINT, n VARCHAR");
+}
+
+#[test]
+fn fields_in_quotes_are_null_where_they_say_so() {
+    let sandbox = project(", null_values: [\"-999\", NA]", "");
+    sandbox.write(
+        "home/a.csv",
+        "\"i\",\"d\",\"t\"\n\"1\",\"2024-01-01\",\"x\"\n\"-999\",\"NA\",\"NA\"\n\"\",\"\",\"\"\n",
+    );
+    built(&sandbox);
+    assert_eq!(
+        peers::read_folder(&sandbox, "out", "t"),
+        (
+            "i BIGINT, d DATE, t VARCHAR".into(),
+            vec!["||".into(), "||NA".into(), "1|2024-01-01|x".into()]
+        )
+    );
+}
+
+#[test]
 fn a_recorded_type_stays_and_a_value_of_another_is_an_error() {
     let sandbox = project("", "");
     sandbox.write("home/a.csv", "id,x,t\n1,1,abc\n");
@@ -206,7 +269,7 @@ fn a_recorded_type_stays_and_a_value_of_another_is_an_error() {
         let words = format!("c.csv: line 3: column x: '{text}' is no int64");
         assert!(ran.error().contains(&words), "{}", ran.text);
         assert!(
-            ran.text.contains("hygge build FLOW --infer begins anew"),
+            ran.text.contains("hygge build FLOW --infer and on_mismatch: widen find one"),
             "{}",
             ran.text
         );
@@ -268,6 +331,13 @@ fn types_widen_where_the_home_says_so() {
     }
     let rows = found(&sandbox).1;
     assert!(rows.contains(&"2|0.5".to_string()) && rows.contains(&"30000|1.5".to_string()));
+    // Also where the columns are those of the first file.
+    let sandbox = project(", schema: first, on_mismatch: widen", "");
+    sandbox.write("home/a.csv", "id,n\n1,1\n");
+    built(&sandbox);
+    sandbox.write("home/b.csv", "id,n\nx,2\n");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(found(&sandbox).0, "id VARCHAR, n BIGINT");
     // A value that is far behind widens as well.
     let sandbox = project(", on_mismatch: widen", "");
     sandbox.write("home/a.csv", "id,x\n1,1\n");
@@ -337,6 +407,20 @@ fn the_config_says_types_and_that_none_are_found() {
                 "1|1234.5|2024-01-31|true|007".into(),
                 "2|7.0|2024-02-01|false|1".into()
             ]
+        )
+    );
+}
+
+#[test]
+fn digits_that_are_days_by_a_format_are_no_numbers() {
+    let sandbox = project(", date_formats: [\"%Y%m%d\"]", "");
+    sandbox.write("home/a.csv", "id,d,m\n1,20240131,20240131\n2,20240201,7\n");
+    built(&sandbox);
+    assert_eq!(
+        found(&sandbox),
+        (
+            "id BIGINT, d DATE, m VARCHAR".into(),
+            vec!["1|2024-01-31|20240131".into(), "2|2024-02-01|7".into()]
         )
     );
 }

@@ -135,7 +135,7 @@ pub struct OnDrift {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removed: Option<DriftRule>,
     /// A column whose type is another, which does not hold all that the one before holds.
-    #[schemars(example = &"allow", extend("default" = "fail"))]
+    #[schemars(example = &"allow", extend("x-default" = "`warn` with `on_mismatch: widen` of the home, else `fail`"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retyped: Option<DriftRule>,
     /// A column whose type holds all that the one before holds, and more.

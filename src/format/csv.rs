@@ -174,6 +174,10 @@ impl Format for Csv {
         }
     }
 
+    fn names_columns(&self) -> bool {
+        self.options.has_header
+    }
+
     fn infers_types(&self) -> bool {
         self.options.infers
     }

@@ -207,7 +207,7 @@ impl FormatError {
                 "mend the line, or say by keys of the home how its files are written (delimiter, quote, header, null_values, types)",
             ),
             Self::InferredType { is_final: true, .. } => Some(
-                "mend the value, or give the column another type: types of the home says one, on_mismatch: widen finds one that holds all values, hygge build FLOW --infer begins anew",
+                "mend the value, or give the column another type: types of the home says one; hygge build FLOW --infer and on_mismatch: widen find one for all values, unless parts stay (mode: append)",
             ),
             Self::InferredType { .. } => Some("types of the home says which type the column has"),
             Self::Foreign { foreign, .. } => Some(foreign.hint),
@@ -215,9 +215,13 @@ impl FormatError {
                 Some("give the home files without the column, or the store the format of the home")
             }
             Self::Undecodable { hint, .. } => Some(hint),
-            Self::UnsupportedType { format: "CSV", .. } => Some(
-                "nested: json of the store writes lists, groups and maps as texts of JSON; cast of the flow gives other columns a type",
-            ),
+            Self::UnsupportedType {
+                format: "CSV",
+                found,
+                ..
+            } if matches!(found.as_str(), "list" | "group" | "map") => {
+                Some("nested: json of the store writes lists, groups and maps as texts of JSON")
+            }
             Self::UnsupportedType { .. } => {
                 Some("give the home files without the column, or the store another format")
             }

@@ -6,6 +6,7 @@ use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::WantedColumns;
 use super::canonical_schema::{schema_from_text, schema_to_text, write_field};
 use crate::connection::types::ColumnType;
 use crate::fingerprint::Fingerprint;
@@ -139,18 +140,30 @@ impl JoinedFacts {
         Self { columns, are_whole }
     }
 
+    /// True where values may come that say another type.
+    fn may_find_more(&self, facts: &ValueFacts) -> bool {
+        !facts.are_decided() && (!self.are_whole || !facts.has_value)
+    }
+
     /// The type of each column: the one that is known, whatever its values are, or only as long as
     /// they are of it where it `may_widen`; else the one that is found.
+    ///
+    /// A column that is not wanted has none.
     pub fn types(
         &self,
         known: &dyn Fn(&str) -> Option<ArrowDataType>,
         may_widen: bool,
+        wanted: &WantedColumns,
     ) -> InferredTypes {
         let column = |(name, facts): (&String, &ValueFacts)| {
+            if !wanted.has(name) {
+                let (dtype, guess) = (ArrowDataType::Null, Guess::NoValue);
+                return (name.clone(), InferredType { dtype, guess });
+            }
             let known = known(name).filter(|known| !may_widen || facts.are(known));
             let guess = match &known {
                 Some(_) if !may_widen => Guess::Final,
-                None if !self.are_whole && !facts.are_decided() => Guess::NoValue,
+                None if self.may_find_more(facts) => Guess::NoValue,
                 _ => Guess::OfFirst,
             };
             let dtype = known.unwrap_or_else(|| facts.dtype());
@@ -185,6 +198,12 @@ pub enum Guess {
 pub struct InferredTypes(pub BTreeMap<String, InferredType>);
 
 impl InferredTypes {
+    /// True for a column of which no value has said what it is: others may.
+    pub fn is_open(&self, column: &str) -> bool {
+        let found = self.0.get(column);
+        found.is_some_and(|found| found.guess == Guess::NoValue)
+    }
+
     /// What decides values; nothing where all are texts, as they stand.
     pub fn digest(&self) -> Option<Fingerprint> {
         let typed = self.fields();

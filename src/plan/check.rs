@@ -19,7 +19,7 @@ use files::{
 
 use super::folder_choice::list_files;
 use super::home_files::HomeFiles;
-use super::inferred_types::describe_types;
+use super::inferred_types::{check_columns_named, describe_types};
 use super::project::Project;
 use crate::connection::{Databases, run_with_timeout, with_timeout};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
@@ -258,6 +258,7 @@ impl From<String> for CheckOutcome {
 fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
     let FlowChecker { flow, format, .. } = *look;
     if let Some(upstream) = flow.upstream() {
+        check_columns_named(flow, format.as_ref())?;
         check_upstream_files(look)?;
         // Columns that are not known yet are none that are wrong.
         incoming_columns(look)?;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::context::PlanContext;
+use super::inferred_types::NO_TYPE;
 use super::schema_changes::with_namesakes;
 use super::work::{FlowWork, WorkSource};
 use crate::config::schema::DriftRule;
@@ -119,7 +120,9 @@ pub(super) fn check_drift(
         || request.forgets_schema(&flow.name)
         || has_watermark && request.is_forced(&flow.name);
     let (mut failing, mut remarks) = (Vec::new(), Vec::new());
-    for change in changes(published, work) {
+    let files = work.files();
+    let finds_types = files.is_some_and(|files| files.format.infers_types());
+    for change in changes(published, work, finds_types) {
         let text = format!("{} ({})", change.text, change.kind.name());
         match change.kind.rule(flow) {
             DriftRule::Allow => {}
@@ -144,7 +147,7 @@ pub(super) fn check_drift(
 }
 
 /// What became of each column that was recorded; nothing where it is not known which they were.
-fn changes(published: &PublishedSet, work: &FlowWork) -> Vec<ColumnChange> {
+fn changes(published: &PublishedSet, work: &FlowWork, finds_types: bool) -> Vec<ColumnChange> {
     let (before, now) = (published.home_columns(), work.columns.home_columns());
     if before.is_empty() || now.is_empty() {
         return Vec::new();
@@ -186,6 +189,11 @@ fn changes(published: &PublishedSet, work: &FlowWork) -> Vec<ColumnChange> {
             continue;
         };
         let (from, to) = (&old.target_type, &new.target_type);
+        // What is not read has no type that is found in values.
+        let is_unread = finds_types && (from == NO_TYPE || to == NO_TYPE);
+        if is_unread {
+            continue;
+        }
         if from != to {
             let kind = if is_widened(from, to) {
                 ChangeKind::Widened
@@ -201,7 +209,8 @@ fn changes(published: &PublishedSet, work: &FlowWork) -> Vec<ColumnChange> {
         }
     }
     changes.extend(added.into_iter().map(ColumnChange::added));
-    if changes.is_empty() && has_other_structure(published, work) {
+    // Texts have no others inside of them.
+    if changes.is_empty() && !finds_types && has_other_structure(published, work) {
         let text = "what its columns consist of is put together in another way".into();
         changes.push(ColumnChange::new(ChangeKind::Retyped, text));
     }
@@ -210,7 +219,7 @@ fn changes(published: &PublishedSet, work: &FlowWork) -> Vec<ColumnChange> {
 
 /// True where no database declares a type, and no value says one.
 fn is_guess(column: &RecordedColumn) -> bool {
-    column.declared == "null" && column.target_type != "null"
+    column.declared == NO_TYPE && column.target_type != "null"
 }
 
 /// True where a column with values is a field of another, or an element of it.

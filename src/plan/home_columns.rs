@@ -16,7 +16,7 @@ use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::format::canonical_schema::{schema_from_text, type_from_name, type_name};
 use crate::format::projection::{ColumnSource, ProjectedColumn, Projection};
-use crate::format::{Layout, OutputSpec};
+use crate::format::{Format, Layout, OutputSpec};
 use crate::home::{FileSchema, Home, RecordedColumn};
 use crate::shape::Shape;
 use crate::store::receipt::PublishedSet;
@@ -55,6 +55,20 @@ pub(super) struct RecordedTypes {
 }
 
 impl RecordedTypes {
+    /// Types that are found in values are known better than what is recorded of them.
+    pub(super) fn set_found_types(&mut self, format: &dyn Format) {
+        let found = format.inferred().map(|types| &types.0);
+        let fields = self
+            .arrow_schema
+            .iter_mut()
+            .flat_map(|schema| schema.iter_values_mut());
+        for field in fields {
+            if let Some(found) = found.and_then(|found| found.get(field.name.as_str())) {
+                field.dtype = found.dtype.clone();
+            }
+        }
+    }
+
     /// What a published set says.
     ///
     /// # Errors

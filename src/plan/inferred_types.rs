@@ -6,14 +6,18 @@ use std::sync::Arc;
 use polars_arrow::array::Utf8ViewArray;
 use polars_arrow::datatypes::ArrowDataType;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::flow::Flow;
-use crate::format::Format;
 use crate::format::canonical_schema::{type_from_name, type_name};
 use crate::format::inference::{FileFacts, JoinedFacts};
+use crate::format::{Format, WantedColumns};
 use crate::home::RecordedColumn;
 use crate::shape::cast_texts;
+
+/// What a column is recorded as of which no value says a type.
+pub(super) const NO_TYPE: &str = "null";
 
 /// How many columns are named.
 const SHOWN_COLUMNS: usize = 8;
@@ -37,18 +41,50 @@ pub(super) fn format_with_types(
 ) -> Arc<dyn Format> {
     let no_text = Utf8ViewArray::new_empty(ArrowDataType::Utf8View);
     let is_text_type = |dtype: &ArrowDataType| cast_texts(&no_text, dtype).is_ok();
+    // What no value has said before may be found now.
+    let is_said = |column: &&RecordedColumn| known.are_final || column.declared != NO_TYPE;
     let recorded: BTreeMap<&str, ArrowDataType> = known
         .columns
         .iter()
+        .filter(is_said)
         .filter_map(|column| Some((column.name.as_str(), type_from_name(&column.target_type)?)))
         .filter(|(_, dtype)| is_text_type(dtype))
         .collect();
     let files = flow.home.as_files();
     let may_widen = !known.are_final && files.is_some_and(|files| files.widens_types());
-    let types = JoinedFacts::new(facts).types(&|name| recorded.get(name).cloned(), may_widen);
+    let shape = flow.shape.as_ref();
+    let wanted = shape.map_or(WantedColumns::All, |shape| shape.wanted());
+    let known = |name: &str| recorded.get(name).cloned();
+    let types = JoinedFacts::new(facts).types(&known, may_widen, &wanted);
     format
         .with_inferred(Arc::new(types))
         .unwrap_or_else(|| format.clone())
+}
+
+/// Columns as they are recorded: of those of which no value has said a type, that is noted.
+pub(super) fn note_open_columns(columns: &mut [RecordedColumn], format: &dyn Format) {
+    let Some(types) = format.inferred() else {
+        return;
+    };
+    for column in columns
+        .iter_mut()
+        .filter(|column| types.is_open(&column.name))
+    {
+        column.declared = NO_TYPE.to_string();
+    }
+}
+
+/// What another flow has published says its columns.
+///
+/// # Errors
+/// It does not.
+pub(super) fn check_columns_named(flow: &Flow, format: &dyn Format) -> Result<()> {
+    let Some(upstream) = flow.upstream().filter(|_| !format.names_columns()) else {
+        return Ok(());
+    };
+    let error = format!("the files of flow {upstream} do not say which columns they have");
+    Err(Error::new(ErrorKind::Flow, error)
+        .with_hint("its store has header: false: a header says it, or a home of files with types"))
 }
 
 /// A digest of what decides parts, and of the types that were found, where there are some.
@@ -63,9 +99,10 @@ pub(super) fn with_types_digest(digest: Fingerprint, format: &dyn Format) -> Fin
 
 /// Which types were found, in words; nothing where none were.
 pub(super) fn describe_types(format: &dyn Format) -> Option<String> {
+    use ArrowDataType as T;
     let found = format.inferred()?.0.iter();
     let typed: Vec<String> = found
-        .filter(|(_, found)| found.dtype != ArrowDataType::Utf8View)
+        .filter(|(_, found)| !matches!(found.dtype, T::Utf8View | T::Null))
         .map(|(name, found)| format!("{name} is {}", type_name(&found.dtype)))
         .collect();
     let more = match typed.len().saturating_sub(SHOWN_COLUMNS) {

@@ -15,7 +15,10 @@ use super::file_work::FileWork;
 use super::flow_states::FlowStates;
 use super::home_columns::{HomeColumns, RecordedTypes};
 use super::home_files::HomeFiles;
-use super::inferred_types::{KnownTypes, describe_types, format_with_types, with_types_digest};
+use super::inferred_types::{
+    KnownTypes, check_columns_named, describe_types, format_with_types, note_open_columns,
+    with_types_digest,
+};
 use super::input_checks::packing_remarks;
 use super::layout_cache::LayoutCache;
 use super::output_columns::{check_stays_alike, output_columns, shaped_projections};
@@ -126,6 +129,7 @@ impl Preparer<'_> {
         state: &StoreState,
         format: Arc<dyn Format>,
     ) -> Result<FlowWork> {
+        check_columns_named(flow, format.as_ref())?;
         let target = flow.store.output_spec();
         let scope = self.build_scope(flow, state).await?;
         let cache = &self.context.cache;
@@ -136,7 +140,8 @@ impl Preparer<'_> {
         let mut parts = scope.retained;
         let latest = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         if self.context.request.forgets_schema(&flow.name) && !parts.is_empty() {
-            let error = "--forget-schema: parts that stay have the columns that are recorded";
+            let error =
+                "--forget-schema and --infer: parts that stay have the columns that are recorded";
             let hint =
                 "hygge build --force makes them again as well, as far as their inputs are there";
             return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
@@ -168,14 +173,16 @@ impl Preparer<'_> {
         };
         let files = FileWork::new(format.clone(), scope.files, layouts);
         let format = format.as_ref();
-        let recorded_types = self.recorded_types(flow, latest, &parts)?;
+        let mut recorded_types = self.recorded_types(flow, latest, &parts)?;
+        recorded_types.set_found_types(format);
         let mut columns = home_columns((flow, upstream_set), format, &files, &recorded_types)?;
         if !parts.is_empty() {
             // What is added need not have all columns of what stays.
             columns.absent.clear();
         }
         let warnings = columns.warnings(&files.names(), latest);
-        let recorded = recorded_columns(&files, &columns, format, state, &parts);
+        let mut recorded = recorded_columns(&files, &columns, format, state, &parts);
+        note_open_columns(&mut recorded, format);
         if let Some(schema) = scope
             .schema
             .filter(|_| !parts.is_empty() && columns.digest.is_some())

@@ -149,7 +149,8 @@ fn whole<T: TryFrom<i128>>(exact: ExactNumber) -> Option<T> {
 }
 
 fn misfit(array: &dyn Array, row: usize) -> CastError {
-    let value = text_of(array, row).unwrap_or_else(|| "a value".into());
+    let value = (row < array.len()).then(|| text_of(array, row)).flatten();
+    let value = value.unwrap_or_else(|| "a value".into());
     let is_text = matches!(array.dtype(), ArrowDataType::Utf8View);
     CastError {
         row,

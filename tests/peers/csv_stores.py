@@ -68,7 +68,7 @@ def write(seed, count, folder):
     for number in range(count):
         kinds = [draw.choice(sorted(TYPES)) for _ in range(draw.randrange(1, 7))]
         names = [f"c{place}{draw.choice(['', ' ', ',', ';', chr(34), 'ä'])}" for place in range(len(kinds))]
-        null = draw.choice([None, "NULL", "NA", "-"])
+        null = draw.choice([None, "NULL", "NA", "-", "<>"])
         # Nulls of an only column are refused where nothing stands for them.
         nulls = 0 if len(kinds) == 1 and null is None else draw.choice([0, 0.1, 0.5])
         place = folder / "in" / str(number)

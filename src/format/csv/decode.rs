@@ -15,7 +15,7 @@ use crate::format::batch::RecordBatch;
 use crate::format::canonical_schema::type_name;
 use crate::format::inference::Guess;
 use crate::format::{FormatError, OpenFile, PartPieces, Reader};
-use crate::shape::{cast_texts, is_text_of};
+use crate::shape::cast_texts;
 use crate::threads::read_ahead;
 
 /// Hands the rows of files on; gives how many there are.
@@ -221,7 +221,8 @@ struct WrongText {
 fn typed(csv: &Csv, texts: &Utf8ViewArray, field: &Field) -> Result<Box<dyn Array>, WrongText> {
     let (dtype, options) = (&field.dtype, &csv.options);
     let inferred = csv.inferred_type(&field.name);
-    let has_value = || texts.iter().position(|text| text.is_some());
+    let is_value = |text: Option<&str>| text.is_some_and(|text| !options.is_null(text));
+    let has_value = || texts.iter().position(is_value);
     if *dtype == ArrowDataType::Utf8View {
         let is_open = inferred.is_some_and(|found| found.guess == Guess::NoValue);
         return match is_open.then(has_value).flatten() {
@@ -249,9 +250,9 @@ fn typed(csv: &Csv, texts: &Utf8ViewArray, field: &Field) -> Result<Box<dyn Arra
         };
         wrong(row, format!("'{text}' is no {}{said}", type_name(dtype)))
     };
-    // In quotes it may be a value all the same.
-    let says_null = |text: Option<&str>| text.is_some_and(|text| options.is_null(text));
-    let is_null = |text: &str| options.is_null(text) && !is_text_of(text, dtype);
+    // What says null in quotes is no value of other types than texts and their bytes.
+    let is_null = |text: &str| *dtype != ArrowDataType::BinaryView && options.is_null(text);
+    let says_null = |text: Option<&str>| text.is_some_and(is_null);
     let checked = |row: usize, text: &str| {
         let is_plain = !is_inferred || is_plain(text, dtype);
         if is_plain { Ok(()) } else { Err(is_none(row)) }

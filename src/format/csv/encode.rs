@@ -7,7 +7,7 @@ use std::io::Write;
 
 use memchr::memchr;
 use polars_arrow::array::Array;
-use polars_arrow::datatypes::{ArrowSchema, Field};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::NAME;
@@ -122,18 +122,20 @@ impl CellForm {
         text.push(quote);
     }
 
-    /// The cells of a column.
-    fn cells(&self, array: &dyn Array, field: &Field) -> Result<Cells, FormatError> {
+    /// The cells of a column, behind so many rows of the part.
+    fn cells(&self, array: &dyn Array, field: &Field, before: u64) -> Result<Cells, FormatError> {
+        use ArrowDataType as T;
         let is_json = is_nested(&field.dtype);
+        let is_text = is_json || matches!(field.dtype, T::Utf8View | T::BinaryView);
         let mut cells = Cells {
             text: String::with_capacity(array.len() * 8),
             ends: Vec::with_capacity(array.len()),
         };
-        let fail = |reason: String| {
-            let name = &field.name;
-            FormatError::Encode(format!("column {name}: {reason}"))
-        };
         for row in 0..array.len() {
+            let fail = |reason: String| {
+                let (name, row) = (&field.name, before + row as u64 + 1);
+                FormatError::Encode(format!("row {row}: column {name}: {reason}"))
+            };
             let start = cells.text.len();
             if array.is_null(row) {
                 match &self.form.null {
@@ -152,6 +154,14 @@ impl CellForm {
                 put.map_err(fail)?;
                 if memchr(0, &cells.text.as_bytes()[start..]).is_some() {
                     return Err(fail("a text has a NUL, which no CSV has".into()));
+                }
+                if !is_text && self.form.null.as_deref() == Some(&cells.text[start..]) {
+                    // Programs that read null in quotes as null would lose it.
+                    let reason = format!(
+                        "{} is a value, and what null_value of the store writes for null",
+                        &cells.text[start..]
+                    );
+                    return Err(fail(reason));
                 }
                 self.quote(&mut cells.text, start);
             }
@@ -196,9 +206,9 @@ const BLOCK_BYTES: usize = 1 << 20;
 
 impl Encoder for CsvEncoder<'_> {
     fn write(&mut self, batch: RecordBatch) -> Result<(), FormatError> {
-        let form = &self.cells;
+        let (form, before) = (&self.cells, self.rows);
         let columns = batch.arrays().into_par_iter().zip(&self.fields);
-        let columns = columns.map(|(array, field)| form.cells(array.as_ref(), field));
+        let columns = columns.map(|(array, field)| form.cells(array.as_ref(), field, before));
         let columns = columns.collect::<Result<Vec<Cells>, _>>()?;
         let mut starts = vec![0; columns.len()];
         for row in 0..batch.height() {

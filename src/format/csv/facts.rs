@@ -47,7 +47,7 @@ pub(super) fn facts(csv: &Csv, source: &OpenFile, of: FactsOf) -> Result<FileFac
         };
         for ((value, _), facts) in fields.zip(&mut facts) {
             bytes += value.len() + 1;
-            // In quotes it is a value of no other type, or null beside such values.
+            // In quotes it is a text, or null where the others are of another type.
             if let Some(facts) = facts.as_mut().filter(|_| !csv.options.is_null(value)) {
                 facts.observe(value, |kind| is_of(&csv.options.forms, value, kind));
             }
@@ -65,6 +65,14 @@ pub(super) fn facts(csv: &Csv, source: &OpenFile, of: FactsOf) -> Result<FileFac
 /// True for a text that is a value of a type as a program writes it.
 fn is_of(forms: &ValueForms, text: &str, kind: &ColumnType) -> bool {
     let dtype = kind.to_arrow();
+    let is_number = matches!(
+        kind,
+        ColumnType::Int64 | ColumnType::Decimal { .. } | ColumnType::Float64
+    );
+    // Digits by which the home says days are written are days.
+    if is_number && forms.is_moment(text) {
+        return false;
+    }
     let plain = if forms.concern(&dtype) {
         forms.plain(text, &dtype)
     } else {
@@ -96,6 +104,14 @@ pub(super) fn is_plain(text: &str, dtype: &ArrowDataType) -> bool {
                 [b'.'] => false,
                 _ => has_no_zeros_before(whole.as_bytes()) || is_word(digits),
             }
+        }
+        // Others have no days before the year 1, or behind 9999, whatever the zone.
+        ArrowDataType::Date32 | ArrowDataType::Timestamp(_, None) => {
+            text.as_bytes().get(4) == Some(&b'-')
+        }
+        ArrowDataType::Timestamp(_, Some(_)) => {
+            let is_outermost = text.starts_with("0001-") || text.starts_with("9999-");
+            text.as_bytes().get(4) == Some(&b'-') && (text.ends_with('Z') || !is_outermost)
         }
         _ => true,
     }

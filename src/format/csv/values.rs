@@ -51,6 +51,12 @@ impl ValueForms {
         }
     }
 
+    /// True for a text that one of the formats reads.
+    pub(super) fn is_moment(&self, text: &str) -> bool {
+        let mut formats = self.date_formats.iter();
+        formats.any(|format| parse_moment(format, text).is_some())
+    }
+
     /// The moment that all formats say which read the text: there is one.
     fn moment(&self, text: &str) -> Option<DateTime> {
         let formats = self.date_formats.iter();
