@@ -157,7 +157,7 @@ fn a_type_that_does_not_hold_for_all_rows_is_found_anew_once() {
     assert!(planned.text.contains("x is int64"), "{}", planned.text);
     let ran = built(&sandbox);
     assert!(
-        ran.text.contains("b.csv: line 30002: column x: '00501' is no int64: all values are looked at now, and parts are made again"),
+        ran.text.contains("b.csv: line 30002: column x: '00501' is no int64: types are inferred from all rows now, and parts are made again"),
         "{}",
         ran.text
     );
@@ -177,7 +177,7 @@ fn a_column_whose_values_come_late_has_their_type() {
     sandbox.write("home/a.csv", format!("id,x,y,z\n{empty}30000,7,,NaN\n"));
     let ran = built(&sandbox);
     assert!(
-        ran.text.contains("all values are looked at now"),
+        ran.text.contains("types are inferred from all rows now"),
         "{}",
         ran.text
     );
@@ -193,7 +193,7 @@ fn a_column_whose_values_come_late_has_their_type() {
     let empty: String = (0..30_000).map(|row| format!("{row},\n")).collect();
     sandbox.write("home/a.csv", format!("id,x\n{empty}"));
     let ran = built(&sandbox);
-    assert!(!ran.text.contains("looked at now"), "{}", ran.text);
+    assert!(!ran.text.contains("inferred from all rows"), "{}", ran.text);
     assert_eq!(found(&sandbox).0, "id BIGINT, x VARCHAR");
 }
 
@@ -269,7 +269,8 @@ fn a_recorded_type_stays_and_a_value_of_another_is_an_error() {
         let words = format!("c.csv: line 3: column x: '{text}' is no int64");
         assert!(ran.error().contains(&words), "{}", ran.text);
         assert!(
-            ran.text.contains("hygge build FLOW --infer and on_mismatch: widen find one"),
+            ran.text
+                .contains("hygge build FLOW --infer and on_mismatch: widen find one"),
             "{}",
             ran.text
         );
@@ -387,7 +388,7 @@ fn the_config_says_types_and_that_none_are_found() {
     let sandbox = project(", infer: false, types: {y: float64}", "");
     sandbox.write("home/a.csv", "id,x,y\n1,1,1.50\n");
     let ran = built(&sandbox);
-    assert!(!ran.text.contains("types are found"), "{}", ran.text);
+    assert!(!ran.text.contains("types are inferred"), "{}", ran.text);
     assert_eq!(found(&sandbox).0, "id VARCHAR, x VARCHAR, y DOUBLE");
     // What numbers and days look like is said too.
     let sandbox = project(
@@ -460,7 +461,7 @@ fn tables_get_the_types_that_were_found() {
     );
     let checked = sandbox.run(&["check"]);
     assert!(
-        checked.code == 0 && checked.text.contains("id is int64, x is double"),
+        checked.code == 0 && checked.text.contains("id is int64, x is float64"),
         "{}",
         checked.text
     );

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use polars_arrow::array::Utf8ViewArray;
 use polars_arrow::datatypes::ArrowDataType;
 
+use crate::connection::types::SIMPLE_TYPES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
@@ -97,13 +98,11 @@ pub(super) fn with_types_digest(digest: Fingerprint, format: &dyn Format) -> Fin
     writer.finish()
 }
 
-/// Which types were found, in words; nothing where none were.
+/// Which types were found, in words of the config; nothing where all columns are texts.
 pub(super) fn describe_types(format: &dyn Format) -> Option<String> {
-    use ArrowDataType as T;
     let found = format.inferred()?.0.iter();
     let typed: Vec<String> = found
-        .filter(|(_, found)| !matches!(found.dtype, T::Utf8View | T::Null))
-        .map(|(name, found)| format!("{name} is {}", type_name(&found.dtype)))
+        .filter_map(|(name, found)| Some(format!("{name} is {}", type_word(&found.dtype)?)))
         .collect();
     let more = match typed.len().saturating_sub(SHOWN_COLUMNS) {
         0 => String::new(),
@@ -112,6 +111,17 @@ pub(super) fn describe_types(format: &dyn Format) -> Option<String> {
     let shown = typed.iter().take(SHOWN_COLUMNS);
     let shown = shown.map(String::as_str).collect::<Vec<_>>().join(", ");
     (!typed.is_empty()).then(|| {
-        format!("types are found in the first rows of files, and hold for all or the flow fails: {shown}{more}; types of the home says others")
+        format!("types are inferred from the first rows, and checked in every row: {shown}{more}; types of the home gives a column another one")
     })
+}
+
+/// The word by which `types` gives a column a type; `None` for text, which it has without.
+fn type_word(dtype: &ArrowDataType) -> Option<String> {
+    use ArrowDataType as T;
+    if matches!(dtype, T::Utf8View | T::Null) {
+        return None;
+    }
+    let mut simple = SIMPLE_TYPES.iter();
+    let word = simple.find(|(_, kind)| kind.to_arrow() == *dtype);
+    Some(word.map_or_else(|| type_name(dtype), |(word, _)| word.to_string()))
 }

@@ -93,7 +93,8 @@ impl<'r> Announcer<'r> {
 
     /// A type that was found in the first rows of files does not hold.
     pub(super) fn looking_at_all(&mut self, flow: &FlowName, error: &Error) {
-        let text = format!("{error}: all values are looked at now, and parts are made again");
+        let text =
+            format!("{error}: types are inferred from all rows now, and parts are made again");
         self.remarks(flow, vec![text]);
     }
 
