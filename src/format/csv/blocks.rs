@@ -9,7 +9,9 @@ use std::io::{self, Read};
 use memchr::{memchr_iter, memchr2};
 
 use super::options::CsvOptions;
-use super::records::MAX_RECORD_BYTES;
+
+/// A longer record is most likely a quote that is not closed.
+pub(super) const MAX_RECORD_BYTES: usize = 256 << 20;
 
 /// A block is at least so long, but for the last.
 const BLOCK_BYTES: usize = 2 << 20;
@@ -64,6 +66,12 @@ impl<'f> BlockReader<'f> {
             comment: options.comment,
             least: BLOCK_BYTES,
         }
+    }
+
+    /// The same in blocks of another length.
+    #[cfg(test)]
+    pub(super) fn with_least(self, least: usize) -> Self {
+        Self { least, ..self }
     }
 
     /// The next block; nothing at the end.
@@ -190,112 +198,5 @@ impl<'f> BlockReader<'f> {
             }
         }
         self.rest.truncate(end);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::csv::records::{Record, RecordReader, blank_line};
-
-    /// The records of a block, up to its first error.
-    fn records(
-        block: Block,
-        options: &CsvOptions,
-        width: usize,
-    ) -> (Vec<String>, Option<u64>, Option<String>) {
-        let mut reader = RecordReader::of_block(block, b',', options);
-        let (mut record, mut found) = (Record::default(), Vec::new());
-        loop {
-            match reader.next_row(&mut record, width) {
-                Ok(true) => {
-                    let fields = record.fields().expect("a text").collect::<Vec<_>>();
-                    found.push(format!("{} {fields:?}", record.line));
-                }
-                Ok(false) => return (found, reader.blank_line(), None),
-                Err(error) => return (found, None, Some(format!("{error:?}"))),
-            }
-        }
-    }
-
-    /// All records of blocks, up to the first error.
-    fn of_blocks(
-        text: &str,
-        least: usize,
-        options: &CsvOptions,
-        width: usize,
-    ) -> (Vec<String>, Option<String>) {
-        let mut blocks = BlockReader {
-            least,
-            ..BlockReader::new(Box::new(text.as_bytes()), (Vec::new(), 1), options)
-        };
-        let (mut all, mut blank, mut length) = (Vec::new(), None, 0);
-        while let Some(block) = blocks.next() {
-            length += block.bytes.len();
-            let (found, blank_here, error) = records(block, options, width);
-            if let Some(line) = blank.filter(|_| !found.is_empty() || error.is_some()) {
-                return (all, Some(format!("{:?}", blank_line(line))));
-            }
-            all.extend(found);
-            if error.is_some() {
-                return (all, error);
-            }
-            blank = blank.or(blank_here);
-        }
-        assert_eq!(length, text.len());
-        (all, None)
-    }
-
-    #[test]
-    fn blocks_have_the_records_that_the_whole_has() {
-        let pieces = [
-            "a", ",", "\n", "\r\n", "\"", "\"\"", "\"x\ny\"", "#", "\n\n", " ", "ä",
-        ];
-        let mut state = 7_u64;
-        let mut next = |below: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            usize::try_from(state >> 33).unwrap_or_default() % below
-        };
-        let plain = CsvOptions::default();
-        let all = [
-            CsvOptions {
-                comment: Some(b'#'),
-                ..plain.clone()
-            },
-            CsvOptions {
-                quote: None,
-                ..plain.clone()
-            },
-            CsvOptions {
-                trims: true,
-                ..plain.clone()
-            },
-            plain,
-        ];
-        let mut sound = 0;
-        for _ in 0..20_000 {
-            let text: String = (0..next(30)).map(|_| pieces[next(pieces.len())]).collect();
-            let options = &all[next(all.len())];
-            let width = 1 + next(2);
-            let whole = Block {
-                bytes: text.clone().into_bytes(),
-                line: 1,
-                is_cut: false,
-                error: None,
-            };
-            let (records, _, error) = records(whole, options, width);
-            sound += usize::from(error.is_none());
-            for least in [1, 2, 5, 17] {
-                let found = of_blocks(&text, least, options, width);
-                assert_eq!(
-                    found,
-                    (records.clone(), error.clone()),
-                    "{text:?} in blocks of {least}: {options:?}"
-                );
-            }
-        }
-        assert!(sound > 2_000, "{sound}");
     }
 }
