@@ -192,6 +192,32 @@ fn types_that_texts_do_not_have_are_found_anew_and_columns_need_names() {
 }
 
 #[test]
+fn a_flow_is_made_again_where_only_the_types_of_texts_change() {
+    for kind in ["int64", "text"] {
+        let config = |kind: &str| {
+            format!(
+                "flows:\n  u: {{home: {{type: csv, path: home, types: {{a: {kind}}}}}, store: {{type: csv, path: mid}}}}\n  \
+                 d: {{home: {{flow: u}}, store: out}}\n"
+            )
+        };
+        let sandbox = Sandbox::new(&config("int32"));
+        sandbox.write("home/a.csv", "a\n7\n");
+        built(&sandbox);
+        assert_eq!(peers::read_folder(&sandbox, "out", "1").0, "a INTEGER");
+        sandbox.write("hygge.yml", config(kind));
+        let ran = built(&sandbox);
+        assert_eq!(ran.event("build_finished")["built"], 2, "{}", ran.text);
+        let expected = if kind == "text" {
+            "a VARCHAR"
+        } else {
+            "a BIGINT"
+        };
+        assert_eq!(peers::read_folder(&sandbox, "out", "1").0, expected);
+        assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], 2);
+    }
+}
+
+#[test]
 fn values_with_others_in_them_are_json_where_the_store_says_so() {
     let sandbox = project(", nested: json");
     parquet(

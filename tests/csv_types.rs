@@ -427,6 +427,39 @@ fn digits_that_are_days_by_a_format_are_no_numbers() {
 }
 
 #[test]
+fn a_type_depends_on_nothing_but_the_file_and_what_is_recorded() {
+    let config = |flows: &str| {
+        format!(
+            "flows:\n{}",
+            flows.replace(
+                "HOME",
+                "{type: csv, path: home, date_formats: [\"%Y%m%d\"]}"
+            )
+        )
+    };
+    let (one, both) = (
+        "  b: {home: HOME, store: out, columns: [n]}\n",
+        "  a: {home: HOME, store: all}\n",
+    );
+    let numbers: String = (0..30_000)
+        .map(|row| format!("99{row:06},{row}\n"))
+        .collect();
+    let text = format!("n,m\n{numbers}20240101,x\n");
+    let kinds = [vec![one], vec![both, one]].map(|order| {
+        let sandbox = Sandbox::new("");
+        sandbox.write("home/x.csv", &text);
+        let mut flows = String::new();
+        for flow in order {
+            flows.push_str(flow);
+            sandbox.write("hygge.yml", config(&flows));
+            built(&sandbox);
+        }
+        found(&sandbox).0
+    });
+    assert_eq!(kinds, ["n VARCHAR", "n VARCHAR"]);
+}
+
+#[test]
 fn types_are_those_of_all_files_also_where_columns_differ() {
     let sandbox = project(", schema: union", "");
     sandbox.write("home/a.csv", "id,x\n1,1\n");

@@ -29,6 +29,8 @@ const CONFIG: &str = "flows:\n  \
     grouped: {home: numbers, store: {path: out/grouped, row_groups: {rows: 40}}}\n  \
     united: {home: {path: united, schema: union}, store: out/united}\n  \
     csv: {home: {path: in.csv, delimiter: \";\", null_values: [NA, \"1\"], decimal_comma: true, date_formats: [\"%d.%m.%Y\"], types: {total: \"decimal(9,2)\", day: date}}, store: out/csv}\n  \
+    export: {home: {path: in.csv, header: false}, store: {type: csv, path: out/export}}\n  \
+    quoted: {home: {path: in.csv, header: false, quote: none}, store: {type: csv, path: out/quoted, null_value: NA, delimiter: \"|\"}}\n  \
     shaped: {home: numbers, store: {path: out/shaped, rows_per_file: 15}, where: \"int64 > 0 or int64 is null\", cast: {int64: text}, add: {from: \"{file.name}\"}, columns: [int64, string]}\n";
 
 fn project() -> Sandbox {
@@ -55,7 +57,7 @@ fn project() -> Sandbox {
 fn published(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let flows = [
         "whole", "packed", "repacked", "cut", "arrow", "back", "none", "folders", "united",
-        "shaped", "grouped", "parted", "csv",
+        "shaped", "grouped", "parted", "csv", "export", "quoted",
     ];
     let mut parts = BTreeMap::new();
     for store in flows.map(|flow| format!("out/{flow}")) {
@@ -87,7 +89,7 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
 fn parts_that_other_processes_make_have_the_same_bytes() {
     let sandbox = project();
     let jobs = jobs(&sandbox);
-    assert_eq!(jobs.len(), 13, "{:?}", jobs.keys());
+    assert_eq!(jobs.len(), 15, "{:?}", jobs.keys());
     let mut made: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (flow, job) in &jobs {
         let file = format!("jobs/{flow}.json");
@@ -143,7 +145,7 @@ fn a_build_whose_parts_other_processes_make_publishes_the_same() {
     let sandbox = project();
     let executor = ProcessExecutor::new(&sandbox, BTreeMap::new());
     let (summary, failed) = build(&sandbox, &executor);
-    assert_eq!((summary.built, failed), (13, Vec::new()));
+    assert_eq!((summary.built, failed), (15, Vec::new()));
     let parts = published(&sandbox);
     // One part of files becomes several where its rows go to folders.
     let in_folders = parts.keys().filter(|name| name.contains("/boolean="));
@@ -158,7 +160,7 @@ fn a_build_whose_parts_other_processes_make_publishes_the_same() {
     );
     // Nothing of it is made again, and a build makes the same by itself.
     let again = sandbox.build(&[]);
-    assert!(again.text.contains("\"fresh\":13"), "{}", again.text);
+    assert!(again.text.contains("\"fresh\":15"), "{}", again.text);
     let own = project();
     built(&own);
     assert_eq!(parts, published(&own));
@@ -171,7 +173,7 @@ fn what_another_process_hands_back_is_compared_with_what_it_was_asked_for() {
     let mut refused = |after, said: &str| {
         executor.after = after;
         let (summary, failed) = build(&sandbox, &executor);
-        assert_eq!(summary.failed, 13, "{failed:?}");
+        assert_eq!(summary.failed, 15, "{failed:?}");
         assert!(
             failed.iter().all(|error| error.contains(said)),
             "{failed:?}"

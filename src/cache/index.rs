@@ -25,7 +25,7 @@ use super::CacheError;
 use crate::config::table_patterns::TableSource;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
-use crate::format::inference::FileFacts;
+use crate::format::inference::{FactsOf, FileFacts};
 use crate::format::{Format, Layout};
 use crate::fs::{
     self, DiskChange, FsError, SQLITE_SUFFIXES, apply_change_async, nofollow, with_suffix,
@@ -164,10 +164,15 @@ impl PartRecord {
 /// known.
 const LAYOUT_VERSION: u32 = 4;
 
-/// What facts are kept under, beside the layout of their file.
-pub fn facts_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
+/// What facts are kept under, beside the layout of their file. Those of its beginning stay what they
+/// are, whatever else was found in it.
+pub fn facts_key(format: &dyn Format, file: &Fingerprint, of: FactsOf) -> Fingerprint {
     let layout = layout_key(format, file);
-    Fingerprint::hash_bytes(&[layout.as_bytes().as_slice(), b"facts 1"].concat())
+    let what: &[u8] = match of {
+        FactsOf::Beginning => b"facts 1 of the beginning",
+        FactsOf::All => b"facts 1 of all",
+    };
+    Fingerprint::hash_bytes(&[layout.as_bytes().as_slice(), what].concat())
 }
 
 /// What a layout is kept under: the format, its version and its options, that of layouts and the

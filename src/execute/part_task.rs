@@ -16,7 +16,7 @@ use crate::cache::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::Flow;
-use crate::format::OpenFile;
+use crate::format::{InputFiles, OpenFile, PartPieces, Piece, Reader};
 use crate::fs;
 use crate::home::ReadSession;
 use crate::plan::chain_place::ChainPlace;
@@ -339,12 +339,38 @@ impl PartTask {
         if part.slice.rows.is_none() && !matches!(part.outputs, PartOutputs::Partition(_)) {
             let file = OpenFile::new(&Location::local(unfinished.path().to_path_buf()))?;
             let target = self.flow.store.output_spec();
-            let found = target.format.reader().inspect(&file)?.rows;
-            if let Some(read) = found.filter(|rows| *rows != record.rows) {
-                let written = record.rows;
+            let (read, written) = (self.count_rows(target.format.reader(), file)?, record.rows);
+            if read != written {
                 return Err(InputError::RowCount { read, written }.into());
             }
         }
         self.cache.commit(key, unfinished, record)
+    }
+
+    /// How many rows a file has, read where it does not say it.
+    fn count_rows(&self, reader: &dyn Reader, file: OpenFile) -> Result<u64> {
+        if let Some(rows) = reader.inspect(&file)?.rows {
+            return Ok(rows);
+        }
+        let whole = Piece {
+            file: 0,
+            group: None,
+            rows: None,
+        };
+        let pieces = PartPieces {
+            inputs: &OnlyFile(file),
+            pieces: &[whole],
+            interrupted: &self.interrupted,
+        };
+        Ok(reader.decode(&pieces, &mut |_| Ok(()))?)
+    }
+}
+
+/// A file that is open already.
+struct OnlyFile(OpenFile);
+
+impl InputFiles for OnlyFile {
+    fn open(&self, _: usize) -> Result<OpenFile> {
+        Ok(self.0.clone())
     }
 }

@@ -286,7 +286,6 @@ pub fn format_from_settings(id: &str, settings: &Value) -> Option<Arc<dyn Format
         return Some((kind.home.default)());
     }
     let node = node_of_setting(settings)?;
-    let mut problems = Problems::new(&SourceFiles::default());
     // What files are written by has a store, and what they are read by a home.
     let options = [kind.store.as_ref(), Some(&kind.home)];
     let has_keys = |options: &&FormatOptions| {
@@ -294,10 +293,16 @@ pub fn format_from_settings(id: &str, settings: &Value) -> Option<Arc<dyn Format
         let mut written = node.entries().iter();
         written.all(|(key, _)| keys.contains(&key.name.as_str()))
     };
-    let options = options.into_iter().flatten().find(has_keys)?;
+    let made = |options: &FormatOptions| {
+        let mut problems = Problems::new(&SourceFiles::default());
+        let format = options.format(&node, id, &mut problems)?;
+        (problems.is_empty() && serde_json::json!(format.settings()) == *settings).then_some(format)
+    };
     options
-        .format(&node, id, &mut problems)
-        .filter(|_| problems.is_empty())
+        .into_iter()
+        .flatten()
+        .filter(has_keys)
+        .find_map(made)
 }
 
 /// A setting as it would be written in a config.

@@ -111,7 +111,11 @@ impl HomeColumns {
         upstream: Option<&PublishedSet>,
     ) -> Result<Self> {
         let columns = Self::of_files(home, files, recorded, upstream)?;
-        let digest = |own| with_types_digest(own, files.format);
+        // The united columns have their types.
+        let digest = |own| match columns.united {
+            Some(_) => own,
+            None => with_types_digest(own, files.format),
+        };
         let digest = columns.digest.map(digest);
         Ok(Self {
             are_inferred: digest != columns.digest,

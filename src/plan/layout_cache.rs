@@ -65,7 +65,7 @@ impl LayoutCache {
             .collect())
     }
 
-    /// What the values of files could be: of their beginnings, unless more is known of them.
+    /// What the values of files could be: of their beginnings, or of all.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -75,15 +75,14 @@ impl LayoutCache {
         (format, of): (&dyn Format, FactsOf),
         files: &[Input],
     ) -> Result<Vec<FileFacts>> {
-        let key = |file: &Input| facts_key(format, &file.digest);
-        let is_enough = |facts: &FileFacts| facts.is_whole || of == FactsOf::Beginning;
+        let key = |file: &Input| facts_key(format, &file.digest, of);
         let unknown: Vec<Fingerprint> = files
             .iter()
             .map(key)
             .filter(|key| !self.facts.contains_key(key))
             .collect();
         self.facts.extend(cache.index.facts(&unknown).await?);
-        let is_missing = |file: &&Input| !self.facts.get(&key(file)).is_some_and(is_enough);
+        let is_missing = |file: &&Input| !self.facts.contains_key(&key(file));
         let missing: BTreeMap<Fingerprint, &Input> = files
             .iter()
             .filter(is_missing)

@@ -11,8 +11,10 @@ use super::table_states::TableStates;
 use super::upstream::{altered_upstream_error, unbuilt_upstream_error};
 use crate::error::{Error, Result, Retry};
 use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::flow::{Flow, FlowName};
 use crate::format::OpenFile;
+use crate::home::RecordedColumn;
 use crate::storage::{Location, Version};
 use crate::store::receipt::{Part, PublishedSet};
 
@@ -154,10 +156,15 @@ impl PlanView<'_> {
             if !state.missing.is_empty() || !state.altered.is_empty() {
                 return Err(altered_upstream_error(upstream));
             }
-            inputs.insert(
-                format!("{UPSTREAM_PREFIX}{upstream}"),
-                published.manifest.output_digest(),
-            );
+            let digest = published.manifest.output_digest();
+            // Texts do not say which types they are of: what was published does.
+            let finds_types = self.context.project.input_format(flow).infers_types();
+            let digest = if finds_types {
+                with_columns(digest, &published.columns)
+            } else {
+                digest
+            };
+            inputs.insert(format!("{UPSTREAM_PREFIX}{upstream}"), digest);
         } else if flow.home.as_rows().is_some() {
             inputs = self.table_inputs(&flow.name)?;
         } else {
@@ -194,4 +201,14 @@ impl PlanView<'_> {
         let folder = self.context.project.store_id(flow).folder()?;
         OpenFile::new(&Location::local(folder.join(part))).ok()
     }
+}
+
+/// A digest of texts, and of the types that they are of.
+fn with_columns(texts: Fingerprint, columns: &[RecordedColumn]) -> Fingerprint {
+    let mut writer = KeyWriter::new(KeyKind::Schema);
+    writer.text("texts").digest(&texts).count(columns.len());
+    for column in columns {
+        writer.text(&column.name).text(&column.target_type);
+    }
+    writer.finish()
 }

@@ -14,7 +14,7 @@ use super::options::CsvOptions;
 pub(super) const MAX_RECORD_BYTES: usize = 256 << 20;
 
 /// A block is at least so long, but for the last.
-const BLOCK_BYTES: usize = 2 << 20;
+pub(super) const BLOCK_BYTES: usize = 2 << 20;
 
 /// Records that stand behind each other in a file.
 pub(super) struct Block {
@@ -87,7 +87,7 @@ impl<'f> BlockReader<'f> {
             if self.is_at_end {
                 break self.rest.len();
             }
-            if self.rest.len() > MAX_RECORD_BYTES {
+            if self.rest.len() > MAX_RECORD_BYTES + self.least {
                 return Some(self.take(self.rest.len(), true));
             }
             self.read_more();

@@ -7,8 +7,8 @@ use polars_arrow::array::{Array, MutableBinaryViewArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
-use super::blocks::{Block, BlockReader};
-use super::facts::is_plain;
+use super::blocks::{BLOCK_BYTES, Block, BlockReader};
+use super::facts::is_written_so;
 use super::records::{self, Record, RecordReader};
 use super::{Csv, of_line, of_record};
 use crate::format::batch::RecordBatch;
@@ -98,11 +98,24 @@ impl<'f> Batches<'f> {
         })
     }
 
+    /// One for each thread; fewer where they are long.
+    fn next_blocks(&mut self) -> Vec<Block> {
+        let count = rayon::current_num_threads();
+        let (mut blocks, mut bytes) = (Vec::with_capacity(count), 0);
+        while blocks.len() < count && bytes < count * 2 * BLOCK_BYTES {
+            let Some(block) = self.blocks.next() else {
+                break;
+            };
+            bytes += block.bytes.len();
+            blocks.push(block);
+        }
+        blocks
+    }
+
     fn next(&mut self) -> Result<Option<RecordBatch>, FormatError> {
         loop {
             if self.waiting.is_empty() {
-                let count = rayon::current_num_threads();
-                let blocks: Vec<Block> = (0..count).map_while(|_| self.blocks.next()).collect();
+                let blocks = self.next_blocks();
                 if blocks.is_empty() {
                     return Ok(None);
                 }
@@ -253,13 +266,13 @@ fn typed(csv: &Csv, texts: &Utf8ViewArray, field: &Field) -> Result<Box<dyn Arra
     // What says null in quotes is no value of other types than texts and their bytes.
     let is_null = |text: &str| *dtype != ArrowDataType::BinaryView && options.is_null(text);
     let says_null = |text: Option<&str>| text.is_some_and(is_null);
-    let checked = |row: usize, text: &str| {
-        let is_plain = !is_inferred || is_plain(text, dtype);
-        if is_plain { Ok(()) } else { Err(is_none(row)) }
+    let checked = |row: usize, text: &str, plain: &str| {
+        let is_so = !is_inferred || is_written_so(&options.forms, (text, plain), dtype);
+        if is_so { Ok(()) } else { Err(is_none(row)) }
     };
     if !is_own_form && !texts.iter().any(says_null) {
         for (row, text) in texts.iter().enumerate() {
-            text.map_or(Ok(()), |text| checked(row, text))?;
+            text.map_or(Ok(()), |text| checked(row, text, text))?;
         }
         return cast_texts(texts, dtype).map_err(|(row, reason)| wrong(row, reason));
     }
@@ -275,7 +288,7 @@ fn typed(csv: &Csv, texts: &Utf8ViewArray, field: &Field) -> Result<Box<dyn Arra
             Some(text.into())
         };
         let found = found.ok_or_else(|| is_none(row))?;
-        checked(row, &found)?;
+        checked(row, text, &found)?;
         plain.push(Some(found));
     }
     cast_texts(&plain.freeze(), dtype).map_err(|(row, _)| is_none(row))

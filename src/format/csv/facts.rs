@@ -65,25 +65,33 @@ pub(super) fn facts(csv: &Csv, source: &OpenFile, of: FactsOf) -> Result<FileFac
 /// True for a text that is a value of a type as a program writes it.
 fn is_of(forms: &ValueForms, text: &str, kind: &ColumnType) -> bool {
     let dtype = kind.to_arrow();
-    let is_number = matches!(
-        kind,
-        ColumnType::Int64 | ColumnType::Decimal { .. } | ColumnType::Float64
-    );
-    // Digits by which the home says days are written are days.
-    if is_number && forms.is_moment(text) {
-        return false;
-    }
     let plain = if forms.concern(&dtype) {
         forms.plain(text, &dtype)
     } else {
         Some(text.into())
     };
-    plain.is_some_and(|plain| is_plain(&plain, &dtype) && is_text_of(&plain, &dtype))
+    plain.is_some_and(|plain| {
+        is_written_so(forms, (text, &plain), &dtype) && is_text_of(&plain, &dtype)
+    })
+}
+
+/// True for a text of which a type may be inferred, with how it is written everywhere. The same holds
+/// for every text of a column whose type was: so types are those of all rows, however many were
+/// looked at.
+pub(super) fn is_written_so(
+    forms: &ValueForms,
+    (text, plain): (&str, &str),
+    dtype: &ArrowDataType,
+) -> bool {
+    use ArrowDataType as T;
+    let is_number = matches!(dtype, T::Int64 | T::Decimal(_, 0) | T::Float64);
+    // Digits by which the home says days are written are days.
+    is_plain(plain, dtype) && !(is_number && forms.is_moment(text))
 }
 
 /// True for what is no number, and for numbers as programs write them: with zeros or a plus before
 /// them, digits are those of a name, a telephone or a post code.
-pub(super) fn is_plain(text: &str, dtype: &ArrowDataType) -> bool {
+fn is_plain(text: &str, dtype: &ArrowDataType) -> bool {
     match dtype {
         ArrowDataType::Int64 | ArrowDataType::Decimal(_, 0) => {
             let digits = text.strip_prefix('-').unwrap_or(text);
