@@ -76,8 +76,8 @@ pub(super) struct Build {
     /// Publish sets whose columns have changed, whatever on_drift says
     #[arg(long)]
     accept_drift: bool,
-    /// Forget which columns the selected flows had: those of today's files are the schema with
-    /// union or first, and types that are found in values are found anew
+    /// Forget which columns the selected flows had: with schema: union or first those of today's
+    /// files are the schema, and types of texts are inferred anew
     #[arg(long, visible_alias = "infer", requires = "selection")]
     forget_schema: bool,
     /// Build although N entities are gone that were published before, more than max_lost allows
