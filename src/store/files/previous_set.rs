@@ -1,7 +1,7 @@
 //! The folder before: what is in it goes back to staging, on into the store, or aside. Nothing that
 //! hygge did not make is ever removed, however it came there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::latest_set;
@@ -13,6 +13,7 @@ use super::paths::FilesStorePaths;
 use super::set_folder::{is_hidden, is_partition, list_own, remove_empty_partitions};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, DirEntry};
+use crate::home::is_partition_path;
 use crate::store::StoreError;
 use crate::store::context::PublishContext;
 use crate::store::receipt::{Manifest, Part, Receipt};
@@ -52,7 +53,16 @@ pub(super) fn retire_previous(
     let manifest = previous.map_or(&none, |previous| &previous.manifest);
     relocate_foreign_files(paths, &paths.previous_set, manifest, context)?;
     let (parts, live) = (parts_by_name(manifest), live_inodes(paths)?);
-    for entry in list_own(&paths.previous_set, |_| false)?.unwrap_or_default() {
+    let found = list_own(&paths.previous_set, |_| false)?.unwrap_or_default();
+    // Where an exchange was lost, folders of the other set lie there too.
+    let of_found: BTreeSet<String> = found
+        .iter()
+        .flat_map(|entry| entry.relative.ancestors())
+        .filter_map(|folder| folder.to_str())
+        .filter(|folder| is_partition_path(folder))
+        .map(str::to_string)
+        .collect();
+    for entry in found {
         let (path, name) = (
             paths.previous_set.join(&entry.relative),
             entry.relative.to_string_lossy().into_owned(),
@@ -73,7 +83,9 @@ pub(super) fn retire_previous(
         }
     }
     context.remove_copied_files()?;
-    remove_empty_partitions(&paths.previous_set, manifest.folders().into_iter())?;
+    let folders = manifest.folders().into_iter();
+    let folders = folders.chain(of_found.iter().map(String::as_str));
+    remove_empty_partitions(&paths.previous_set, folders)?;
     Ok(fs::remove_empty_folder(&paths.previous_set)?)
 }
 
